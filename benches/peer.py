@@ -1,0 +1,201 @@
+"""Runs one named piece of work with dattri (or one measurement of the machine with torch) on the CPU and prints one
+JSON line: {"name": ..., "seconds": ..., "peak_rss_mb": ..., "extra": {...}}.
+
+    "$(scripts/peers)" benches/peer.py grad_dot_mlp --mnist FOLDER --weights mlp.safetensors --out scores.npy
+
+Settings are those of dattri's own MNIST benchmark script: batches of 500 train and 500 test examples for the TracIn
+family; for the influence family one batch of the whole training set as its documentation advises for `cache`, and the
+same for `attribute`, since dattri repeats the inverse-Hessian products for every train batch. Models are in evaluation
+mode; the MLP has no dropout. Only the attribution is timed (making the attributor, cache, attribute), not imports, data
+or weights. Images are pixel/255, then (x - 0.1307)/0.3081; the first --n-train and --n-test images are used.
+
+Versions: torch 2.13.0, dattri 0.3.0 (benches/requirements.txt).
+"""
+
+import os
+
+os.environ["TQDM_DISABLE"] = "1"
+
+import argparse
+import gzip
+import json
+import logging
+import resource
+import statistics
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+logging.disable(logging.WARNING)
+
+import numpy as np
+import torch
+from dattri.algorithm import IFAttributorCG, IFAttributorExplicit, TracInAttributor
+from dattri.task import AttributionTask
+from safetensors.torch import load_file
+from torch import nn
+from torch.func import functional_call
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class Logistic(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(784, 10)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+class Mlp(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(784, 128)
+        self.fc2 = nn.Linear(128, 64)
+        self.fc3 = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.fc3(torch.relu(self.fc2(torch.relu(self.fc1(x)))))
+
+
+# name: (model, method, settings)
+WORKS = {
+    "grad_dot_mlp": (Mlp, "tracin", {}),
+    "grad_cos_mlp": (Mlp, "tracin", {"normalized_grad": True}),
+    "grad_dot_logistic": (Logistic, "tracin", {}),
+    "grad_dot_mlp_exact": (Mlp, "tracin", {"projector_kwargs": {"proj_type": "identity"}}),
+    "grad_dot_logistic_exact": (Logistic, "tracin", {"projector_kwargs": {"proj_type": "identity"}}),
+    "self_influence_mlp": (Mlp, "tracin_self", {}),
+    "influence_explicit_logistic": (Logistic, IFAttributorExplicit, {"regularization": 0.01}),
+    "influence_cg_logistic": (Logistic, IFAttributorCG, {"regularization": 0.01, "max_iter": 10}),
+}
+MACHINE = ("matmul", "memory")
+
+
+def read_idx(path, count):
+    """The first `count` entries of a gzipped idx file of bytes, flattened to one row each."""
+    with gzip.open(path) as file:
+        head = file.read(4)
+        shape = np.frombuffer(file.read(4 * head[3]), dtype=">u4")
+        if count > shape[0]:
+            sys.exit(f"{path} has {shape[0]} entries, {count} wanted")
+        size = int(np.prod(shape[1:], dtype=np.int64))
+        return np.frombuffer(file.read(count * size), dtype=np.uint8).reshape(count, size)
+
+
+def load_mnist(folder, part, count):
+    pixels = torch.tensor(read_idx(folder / f"{part}-images-idx3-ubyte.gz", count), dtype=torch.float32)
+    labels = torch.tensor(read_idx(folder / f"{part}-labels-idx1-ubyte.gz", count)[:, 0], dtype=torch.int64)
+    return TensorDataset((pixels / 255 - 0.1307) / 0.3081, labels)
+
+
+def attribution(args):
+    """Returns the function to time, and the settings to report."""
+    kind, method, settings = WORKS[args.name]
+    torch.manual_seed(0)
+    model = kind()
+    if args.weights:
+        model.load_state_dict(load_file(args.weights))
+    model.eval()
+    checkpoint = {key: value.clone() for key, value in model.state_dict().items()}
+    train_data = load_mnist(args.mnist, "train", args.n_train)
+    test_data = load_mnist(args.mnist, "t10k", args.n_test)
+    one_by_one = method in ("tracin", "tracin_self")  # dattri gives TracIn one example, the influence family a batch
+    train_batch = min(args.batch if one_by_one else args.n_train, args.n_train)
+    test_batch = min(args.batch, args.n_test)
+    train_loader = DataLoader(train_data, batch_size=train_batch, shuffle=False)
+    test_loader = DataLoader(test_data, batch_size=test_batch, shuffle=False)
+
+    def loss(params, data):
+        x, y = (part.unsqueeze(0) for part in data) if one_by_one else data
+        return nn.functional.cross_entropy(functional_call(model, params, x), y)
+
+    task = AttributionTask(loss_func=loss, model=model, checkpoints=checkpoint)
+
+    def run():
+        with torch.no_grad():
+            if one_by_one:
+                options = {"weight_list": torch.ones(1), "normalized_grad": False} | settings
+                attributor = TracInAttributor(task=task, **options)
+                if method == "tracin_self":
+                    return attributor.self_attribute(train_loader)
+                return attributor.attribute(train_loader, test_loader)
+            attributor = method(task=task, **settings)
+            attributor.cache(train_loader)
+            return attributor.attribute(train_loader, test_loader)
+
+    extra = {
+        "n_train": args.n_train,
+        "n_test": 0 if method == "tracin_self" else args.n_test,
+        "train_batch": train_batch,
+        "test_batch": test_batch,
+        "weights": "file" if args.weights else "random",
+        "dattri": version("dattri"),
+    }
+    return run, extra
+
+
+def machine(name):
+    if name == "matmul":
+        a, b = torch.rand(2048, 2048), torch.rand(2048, 2048)
+        return (lambda: a @ b), lambda seconds: {"gflops": 2 * 2048**3 / seconds / 1e9}
+    source, target = torch.ones(1 << 27), torch.ones(1 << 27)  # 512 MiB each, one read and one written
+    return (lambda: target.copy_(source)), lambda seconds: {"gb_per_s": 2 * 4 * 2**27 / seconds / 1e9}
+
+
+def timed(run, repeat):
+    seconds = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        result = run()
+        seconds.append(time.perf_counter() - start)
+    return result, seconds
+
+
+def peak_rss_mb():
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=[*WORKS, *MACHINE])
+    parser.add_argument("--mnist", type=Path, help="folder with the four idx.gz files of MNIST")
+    parser.add_argument("--n-train", type=int, default=5000)
+    parser.add_argument("--n-test", type=int, default=500)
+    parser.add_argument("--weights", help="safetensors file with the model's parameters by name (default: random ones)")
+    parser.add_argument("--out", help="where to write the scores as .npy, [n_test, n_train] (self-influence: [n_train])")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=500, help="batch size of the TracIn family and of the test side")
+    parser.add_argument("--repeat", type=int, default=1, help="the median of this many runs is `seconds`")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    if args.name in MACHINE:
+        run, rate = machine(args.name)
+        run()
+        _, seconds = timed(run, max(args.repeat, 5))
+        extra = rate(statistics.median(seconds))
+    else:
+        if args.mnist is None:
+            parser.error("this work needs --mnist")
+        run, extra = attribution(args)
+        extra["rss_before_mb"] = round(peak_rss_mb(), 1)
+        scores, seconds = timed(run, args.repeat)
+        scores = scores.detach().cpu().numpy()
+        extra["finite"] = bool(np.isfinite(scores).all())
+        if args.out:
+            np.save(args.out, np.ascontiguousarray(scores.T))
+    extra |= {"runs": [round(s, 4) for s in seconds], "threads": args.threads, "torch": torch.__version__}
+    line = {
+        "name": args.name,
+        "seconds": round(statistics.median(seconds), 4),
+        "peak_rss_mb": round(peak_rss_mb(), 1),
+        "extra": extra,
+    }
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()

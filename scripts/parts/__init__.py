@@ -1,0 +1,1 @@
+"""The parts of set-up. Python's standard library only: nothing may be needed before set-up has run."""

@@ -1,0 +1,144 @@
+//! The weights of one moment of one training run.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use tch::{Kind, Tensor};
+
+use crate::error::{Error, Result};
+use crate::file::write_aside;
+
+/// The weights of one moment of one training run.
+///
+/// `run` numbers independent trainings, `step` counts optimiser steps, `learning_rate` is the one of the last step (TracIn
+/// weights by it). Tensors are named as in the model's path: trained parameters and buffers such as running means.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10));
+/// let task = task.train(&Trainer { epochs: 1, ..default() }, &dataset::digits()?.head(64)?)?;
+/// let file = std::env::temp_dir().join(format!("ascribe-doc-{}.safetensors", std::process::id()));
+/// task.checkpoints()[0].save(&file)?;
+/// let back = Checkpoint::load(&file)?;
+/// assert_eq!((back.step, back.learning_rate), (task.checkpoints()[0].step, task.checkpoints()[0].learning_rate));
+/// # std::fs::remove_file(&file).ok();
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub struct Checkpoint {
+    pub run: usize,
+    pub step: usize,
+    pub learning_rate: f64,
+    tensors: Vec<(String, Tensor)>,
+}
+
+impl Clone for Checkpoint {
+    fn clone(&self) -> Checkpoint {
+        let tensors = self.tensors.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
+        Checkpoint { tensors, ..*self }
+    }
+}
+
+impl std::fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Checkpoint {} ({} tensors, learning rate {})", self.name(), self.tensors.len(), self.learning_rate)
+    }
+}
+
+impl Checkpoint {
+    /// Weights by name. They are copied, so later training does not change them.
+    pub fn new(run: usize, step: usize, learning_rate: f64, tensors: Vec<(String, Tensor)>) -> Checkpoint {
+        let tensors = tensors.into_iter().map(|(name, t)| (name, t.detach().copy())).collect();
+        Checkpoint { run, step, learning_rate, tensors }
+    }
+
+    /// `run 0, step 320`.
+    pub fn name(&self) -> String {
+        format!("run {}, step {}", self.run, self.step)
+    }
+
+    /// Names and weights, in the model's order.
+    pub fn tensors(&self) -> &[(String, Tensor)] {
+        &self.tensors
+    }
+
+    /// One tensor by name.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.iter().find(|(stored, _)| stored == name).map(|(_, t)| t)
+    }
+
+    /// Writes safetensors; run, step and learning rate go into its metadata. Written aside and renamed.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let bytes = self.tensors.iter().map(|(name, t)| Ok((name.as_str(), (t, raw_bytes(t)?)))).collect::<Result<Vec<_>>>()?;
+        let mut views = Vec::with_capacity(bytes.len());
+        for (name, (tensor, data)) in &bytes {
+            let size = tensor.size().iter().map(|&d| d as usize).collect();
+            let view = TensorView::new(dtype(tensor.kind())?, size, data).map_err(|e| broken(path, e))?;
+            views.push((*name, view));
+        }
+        let metadata = HashMap::from([
+            ("run".to_string(), self.run.to_string()),
+            ("step".to_string(), self.step.to_string()),
+            ("learning_rate".to_string(), self.learning_rate.to_string()),
+        ]);
+        let buffer = safetensors::serialize(views, &Some(metadata)).map_err(|e| broken(path, e))?;
+        write_aside(path, |file| file.write_all(&buffer))
+    }
+
+    /// Reads safetensors; run, step and learning rate are 0 where the file does not say.
+    ///
+    /// Errors: [`Error::Io`], or [`Error::Checkpoint`] for a file that is not whole and valid.
+    pub fn load(path: impl AsRef<Path>) -> Result<Checkpoint> {
+        let path = path.as_ref();
+        let buffer = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        let (_, header) = SafeTensors::read_metadata(&buffer).map_err(|e| broken(path, e))?;
+        let file = SafeTensors::deserialize(&buffer).map_err(|e| broken(path, e))?;
+        let said = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key).cloned()).unwrap_or_default();
+        let mut tensors = Vec::new();
+        for (name, view) in file.tensors() {
+            let size: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
+            let tensor = Tensor::f_from_data_size(view.data(), &size, kind(view.dtype(), &name)?)?;
+            tensors.push((name, tensor));
+        }
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(Checkpoint {
+            run: said("run").parse().unwrap_or(0),
+            step: said("step").parse().unwrap_or(0),
+            learning_rate: said("learning_rate").parse().unwrap_or(0.0),
+            tensors,
+        })
+    }
+}
+
+fn broken(path: &Path, error: safetensors::SafeTensorError) -> Error {
+    Error::checkpoint(path.display().to_string(), format!("not a whole and valid safetensors file ({error:?})"))
+}
+
+fn raw_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+    let tensor = tensor.to_device(tch::Device::Cpu).contiguous();
+    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    Ok(bytes)
+}
+
+const KINDS: [(Dtype, Kind); 7] = [
+    (Dtype::F32, Kind::Float),
+    (Dtype::F64, Kind::Double),
+    (Dtype::F16, Kind::Half),
+    (Dtype::BF16, Kind::BFloat16),
+    (Dtype::I64, Kind::Int64),
+    (Dtype::I32, Kind::Int),
+    (Dtype::BOOL, Kind::Bool),
+];
+
+fn dtype(kind: Kind) -> Result<Dtype> {
+    let pair = KINDS.iter().find(|(_, k)| *k == kind);
+    pair.map(|(d, _)| *d).ok_or_else(|| Error::Unsupported(format!("a checkpoint tensor of kind {kind:?}")))
+}
+
+fn kind(dtype: Dtype, name: &str) -> Result<Kind> {
+    let pair = KINDS.iter().find(|(d, _)| *d == dtype);
+    pair.map(|(_, k)| *k).ok_or_else(|| Error::checkpoint(name, format!("tensors of type {dtype:?} are not read")))
+}

@@ -1,0 +1,46 @@
+use tch::Tensor;
+
+/// Where one parameter lies in a flat vector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub name: String,
+    pub shape: Vec<i64>,
+    pub offset: i64,
+    pub len: i64,
+}
+
+/// Names, shapes and offsets of parameters in a flat vector of length `p`, in the order the model's constructor made them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    entries: Vec<Entry>,
+    p: i64,
+}
+
+impl Layout {
+    pub(crate) fn new(parameters: Vec<(String, Vec<i64>)>) -> Layout {
+        let mut p = 0;
+        let entries = parameters.into_iter().map(|(name, shape)| {
+            let len = shape.iter().product();
+            let entry = Entry { name, shape, offset: p, len };
+            p += len;
+            entry
+        });
+        let entries = entries.collect();
+        Layout { entries, p }
+    }
+
+    /// One entry per parameter.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Number of parameters.
+    pub fn p(&self) -> i64 {
+        self.p
+    }
+
+    /// Parameter-shaped tensors as one flat vector.
+    pub(crate) fn flatten(&self, tensors: &[Tensor]) -> Tensor {
+        Tensor::cat(&tensors.iter().map(|t| t.reshape([-1])).collect::<Vec<_>>(), 0)
+    }
+}

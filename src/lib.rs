@@ -1,0 +1,39 @@
+//! Training-data attribution: which training examples made a model say this, and can the answer be trusted?
+//!
+//! ```
+//! use ascribe::prelude::*;
+//! let (train, test) = dataset::digits()?.split(1_000, 100, 0)?;
+//! let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 32, 10])).train(&Trainer::default(), &train)?;
+//! let scores = GradDot::default().fit(&task, &train)?.score(&test)?;
+//! let table = scores.proponents(0, 5)?;
+//! assert_eq!(table.height(), 5);
+//! # Ok::<(), ascribe::Error>(())
+//! ```
+
+#![allow(missing_docs)]
+
+pub mod checkpoint;
+pub mod curvature;
+pub mod dataset;
+pub mod error;
+mod file;
+pub mod gradient;
+pub mod measurement;
+pub mod method;
+pub mod model;
+pub mod prelude;
+mod progress;
+mod random;
+pub mod scores;
+pub mod snapshot;
+pub mod task;
+pub mod train;
+
+pub use error::{Error, Result};
+pub use polars;
+pub use tch;
+
+/// A type's default value, for `Trainer { epochs: 5, ..default() }`.
+pub fn default<T: Default>() -> T {
+    T::default()
+}

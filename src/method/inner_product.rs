@@ -1,0 +1,198 @@
+//! The engine: `score = Σ_c w_c ⟨P_c ∇m(z'; θ_c), ∇o(z; θ_c)⟩`.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use super::Attributor;
+use crate::curvature::{Curvature, Preconditioner};
+use crate::dataset::Dataset;
+use crate::error::{Error, Result, guarded};
+use crate::gradient::Gradients;
+use crate::gradient::stream::{batch_size, each_batch};
+use crate::progress::Progress;
+use crate::snapshot::{Of, Snapshot, finite};
+use crate::task::Task;
+
+/// How checkpoints are weighted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Weighting {
+    /// `w_c = 1/C`.
+    Mean,
+    /// `w_c` is the learning rate at the checkpoint; the scores are summed.
+    LearningRate,
+}
+
+/// The parts a gradient method is made of; a published method chooses them and calls [`InnerProduct::fit`].
+pub struct InnerProduct<'a> {
+    pub name: String,
+    /// Gradient of what on the test side; the train side is always the objective.
+    pub explain: Of,
+    /// Divide both sides by their length; a gradient of length zero scores zero.
+    pub unit_norm: bool,
+    pub curvature: Option<&'a dyn Curvature>,
+    pub weighting: Weighting,
+}
+
+/// Memory for formed test gradients and preconditioned rows.
+const TEST_BYTES: i64 = 1 << 30;
+
+impl InnerProduct<'_> {
+    /// Checks the task, loads each checkpoint and fits the curvature at each.
+    pub fn fit(self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
+        let count = task.checkpoints().len().max(1);
+        let mut points = Vec::with_capacity(count);
+        for index in 0..count {
+            let snapshot = Rc::new(task.snapshot(index)?);
+            snapshot.check(train, snapshot.measurement(Of::Objective))?;
+            let weight = match self.weighting {
+                Weighting::Mean => 1.0 / count as f64,
+                Weighting::LearningRate if snapshot.learning_rate > 0.0 => snapshot.learning_rate,
+                Weighting::LearningRate => {
+                    let reason = format!("expected a positive learning rate to weight it by, got {}", snapshot.learning_rate);
+                    return Err(Error::checkpoint(snapshot.name(), reason));
+                }
+            };
+            let preconditioner = self.curvature.map(|c| c.fit(&snapshot, train)).transpose()?;
+            points.push(Point { snapshot, weight, preconditioner });
+        }
+        let fitted = Fitted { name: self.name, train: train.clone(), explain: self.explain, unit_norm: self.unit_norm, points };
+        Ok(Box::new(fitted))
+    }
+}
+
+/// One checkpoint, ready to score.
+struct Point {
+    snapshot: Rc<Snapshot>,
+    weight: f64,
+    preconditioner: Option<Box<dyn Preconditioner>>,
+}
+
+struct Fitted {
+    name: String,
+    train: Dataset,
+    explain: Of,
+    unit_norm: bool,
+    points: Vec<Point>,
+}
+
+/// Some test examples at one checkpoint.
+struct TestSide {
+    start: i64,
+    n: i64,
+    kind: Side,
+    scale: Option<Tensor>,
+}
+
+enum Side {
+    Factored(Gradients),
+    Rows(Tensor),
+}
+
+impl TestSide {
+    /// `[n_train_batch, n]`.
+    fn meet(&self, train: &Gradients) -> Result<Tensor> {
+        match &self.kind {
+            Side::Factored(gradients) => train.gram(gradients),
+            Side::Rows(rows) => train.dot(rows),
+        }
+    }
+}
+
+impl Fitted {
+    /// Test gradients from example `from`, as many as memory allows; and the position after the last.
+    fn test_sides(&self, point: &Point, test: &Dataset, from: i64) -> Result<(Vec<TestSide>, i64)> {
+        let formed = point.preconditioner.is_some();
+        let p = point.snapshot.p();
+        let room = if formed { (TEST_BYTES / (4 * p)).max(1) } else { i64::MAX };
+        let until = from.saturating_add(room).min(test.len() as i64);
+        let size = batch_size(&point.snapshot, test, formed)?;
+        let (mut sides, mut start) = (Vec::new(), from);
+        let mut budget = TEST_BYTES;
+        while start < until {
+            let end = (start + size).min(until);
+            let (inputs, targets) = test.slice(start, end);
+            let gradients = guarded(|| Gradients::compute(&point.snapshot, self.explain, &inputs, &targets))?;
+            let scale = if self.unit_norm { Some(inverse(&gradients.norms()?)) } else { None };
+            let kind = match &point.preconditioner {
+                Some(preconditioner) => Side::Rows(preconditioner.apply(&gradients.dense()?)?),
+                None => {
+                    let share = budget * (end - start) / (until - start);
+                    budget -= share;
+                    Side::Factored(gradients.prepare(self.train.len() as i64, share)?)
+                }
+            };
+            sides.push(TestSide { start, n: end - start, kind, scale });
+            start = end;
+        }
+        Ok((sides, until))
+    }
+}
+
+/// `1/x`, and 0 where x is 0.
+fn inverse(lengths: &Tensor) -> Tensor {
+    lengths.reciprocal().where_scalarother(&lengths.gt(0.0), 0.0)
+}
+
+impl Attributor for Fitted {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn train(&self) -> &Dataset {
+        &self.train
+    }
+
+    fn matrix(&self, test: &Dataset) -> Result<Tensor> {
+        let (m, n) = (test.len() as i64, self.train.len() as i64);
+        let total = Tensor::zeros([m, n], (Kind::Float, Device::Cpu));
+        let mut progress = Progress::new(&format!("{} scores", self.name), (m * n) as u64 * self.points.len() as u64);
+        for point in &self.points {
+            point.snapshot.check(test, point.snapshot.measurement(self.explain))?;
+            let size = batch_size(&point.snapshot, &self.train, point.preconditioner.is_some())?;
+            let mut from = 0;
+            while from < m {
+                let (sides, until) = self.test_sides(point, test, from)?;
+                each_batch(&point.snapshot, Of::Objective, &self.train, size, |start, gradients| {
+                    let lengths = if self.unit_norm { Some(inverse(&gradients.norms()?)) } else { None };
+                    for side in &sides {
+                        let mut products = side.meet(&gradients)? * point.weight;
+                        if let (Some(mine), Some(theirs)) = (&lengths, &side.scale) {
+                            products = products * mine.unsqueeze(1) * theirs;
+                        }
+                        let _ =
+                            total.narrow(0, side.start, side.n).narrow(1, start, gradients.n()).g_add_(&products.transpose(0, 1));
+                        progress.add((side.n * gradients.n()) as u64);
+                    }
+                    Ok(())
+                })?;
+                from = until;
+            }
+        }
+        progress.finish();
+        finite(&self.name, total, "a score overflowed; look for very large weights or inputs")
+    }
+
+    fn self_scores(&self) -> Result<Tensor> {
+        let n = self.train.len() as i64;
+        let total = Tensor::zeros([n], (Kind::Float, Device::Cpu));
+        let mut progress = Progress::new(&format!("{} self-influence", self.name), n as u64 * self.points.len() as u64);
+        for point in &self.points {
+            let formed = point.preconditioner.is_some();
+            let size = batch_size(&point.snapshot, &self.train, formed)?;
+            each_batch(&point.snapshot, Of::Objective, &self.train, size, |start, gradients| {
+                let scores = match &point.preconditioner {
+                    Some(preconditioner) => preconditioner.quadratic(&gradients.dense()?)?,
+                    None if self.unit_norm => gradients.norms()?.gt(0.0).to_kind(Kind::Float),
+                    None => gradients.norms()?.square(),
+                };
+                let _ = total.narrow(0, start, gradients.n()).g_add_(&(scores * point.weight));
+                progress.add(gradients.n() as u64);
+                Ok(())
+            })?;
+        }
+        progress.finish();
+        finite(&self.name, total, "a self-influence overflowed; look for very large weights or inputs")
+    }
+}

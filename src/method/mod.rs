@@ -1,0 +1,81 @@
+//! Published methods: one short file each, and one line in [`all`].
+
+mod grad_cos;
+mod grad_dot;
+mod influence;
+mod inner_product;
+mod random;
+mod representation;
+mod trac_in;
+
+pub use grad_cos::GradCos;
+pub use grad_dot::GradDot;
+pub use influence::Influence;
+pub use inner_product::{InnerProduct, Weighting};
+pub use random::Random;
+pub use representation::{RepresentationSimilarity, Similarity};
+pub use trac_in::TracIn;
+
+use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series};
+use tch::Tensor;
+
+use crate::dataset::Dataset;
+use crate::error::{Result, guarded};
+use crate::scores::Scores;
+use crate::task::Task;
+
+/// A way to score train examples, before it has seen data.
+pub trait Method {
+    /// Name for tables: `TracIn`.
+    fn name(&self) -> String;
+
+    /// Learns what scoring needs from the train examples; checks the options first.
+    fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>>;
+}
+
+/// A fitted method: scores any number of test sets against the train examples it was fitted on.
+pub trait Attributor {
+    /// Name for tables.
+    fn name(&self) -> String;
+
+    /// The train examples.
+    fn train(&self) -> &Dataset;
+
+    /// `[n_test, n_train]`, float32.
+    fn matrix(&self, test: &Dataset) -> Result<Tensor>;
+
+    /// Score of each train example for itself, `[n_train]`, in O(n_train) gradients.
+    fn self_scores(&self) -> Result<Tensor>;
+
+    /// Scores of all train examples for each test example.
+    fn score(&self, test: &Dataset) -> Result<Scores> {
+        Scores::new(self.matrix(test)?, self.name(), test, self.train())
+    }
+
+    /// Score of each train example for itself, as a table in the order of the train examples.
+    ///
+    /// Columns: `train` (example id), `self_influence`, then the metadata. Large values mark examples that the model could
+    /// only learn by heart: mislabelled and atypical ones.
+    fn self_influence(&self) -> Result<DataFrame> {
+        let scores = self.self_scores()?;
+        let values = guarded(|| Ok(Vec::<f32>::try_from(&scores.contiguous())?))?;
+        let frame = self.train().frame();
+        let mut table: Vec<Column> = vec![frame.column("example")?.clone().with_name("train".into())];
+        table.push(Series::new("self_influence".into(), values).into_column());
+        table.extend(frame.columns().iter().filter(|c| c.name().as_str() != "example").cloned());
+        Ok(DataFrame::new(frame.height(), table)?)
+    }
+}
+
+/// Every method with its default options: add a line, and the laws, the benchmark and the tables include it.
+pub fn all() -> Vec<Box<dyn Method>> {
+    vec![
+        Box::new(GradDot::default()),
+        Box::new(GradCos::default()),
+        Box::new(TracIn::default()),
+        Box::new(Influence::default()),
+        Box::new(Influence::new(crate::curvature::ConjugateGradient::default())),
+        Box::new(RepresentationSimilarity::default()),
+        Box::new(Random::default()),
+    ]
+}

@@ -1,0 +1,20 @@
+//! Figures that show themselves in a notebook; each is an SVG and can be saved.
+
+mod axes;
+mod curve;
+mod diverging;
+mod figure;
+mod gallery;
+mod heatmap;
+mod histogram;
+mod matrix;
+mod picture;
+mod png;
+mod svg;
+
+pub use curve::{Curve, curve};
+pub use figure::Figure;
+pub use gallery::{Gallery, gallery};
+pub use heatmap::heatmap;
+pub use histogram::histogram;
+pub use matrix::matrix;

@@ -1,0 +1,22 @@
+//! What a notebook needs: `use ascribe::prelude::*;`.
+
+#[doc(no_inline)]
+pub use crate::{
+    checkpoint::Checkpoint,
+    curvature::{ConjugateGradient, Curvature, Damping, Explicit, Preconditioner},
+    dataset::{self, Dataset},
+    default,
+    error::Error,
+    gradient::Gradients,
+    measurement::{LogLikelihood, Logit, Margin, Measurement, NegativeSquaredError},
+    method::{self, Attributor, GradCos, GradDot, Influence, Method, Random, RepresentationSimilarity, Similarity, TracIn},
+    model::{Cnn, Logistic, Mlp, Model, Tape, layer},
+    scores::Scores,
+    snapshot::{Of, Snapshot},
+    task::Task,
+    train::{Keep, Optimizer, Schedule, Trainer},
+};
+#[doc(no_inline)]
+pub use polars::prelude::{DataFrame, Series};
+#[doc(no_inline)]
+pub use tch::{Tensor, nn};

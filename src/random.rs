@@ -1,0 +1,38 @@
+//! Randomness as a value: every draw is a function of (seed, purpose, index), never of what was drawn before.
+
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// What a draw is for; two purposes never share a stream, whatever their seed and index.
+#[derive(Clone, Copy)]
+pub(crate) enum Purpose {
+    Split = 1,
+    Order = 2,
+    Dropout = 3,
+    Control = 4,
+    Flip = 5,
+}
+
+/// The generator of one (seed, purpose, index).
+pub(crate) fn generator(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
+    let mut key = [0u8; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8] = purpose as u8;
+    let mut generator = ChaCha8Rng::from_seed(key);
+    generator.set_stream(index);
+    generator
+}
+
+/// A uniformly random order of `0..n`.
+pub(crate) fn permutation(n: usize, seed: u64, purpose: Purpose, index: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    order.shuffle(&mut generator(seed, purpose, index));
+    order
+}
+
+/// Uniform numbers in [0, 1).
+pub(crate) fn uniform(n: usize, seed: u64, purpose: Purpose, index: u64) -> Vec<f32> {
+    let mut generator = generator(seed, purpose, index);
+    (0..n).map(|_| generator.r#gen()).collect()
+}

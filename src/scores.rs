@@ -1,0 +1,272 @@
+//! The matrix of scores and the examples it is about.
+
+use std::path::Path;
+
+use ndarray::Array2;
+use polars::prelude::{Column, CsvWriter, DataFrame, IdxCa, IdxSize, IntoColumn, NamedFrom, SerWriter, Series};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::dataset::Dataset;
+use crate::error::{Error, Result, guarded};
+use crate::file::{read_json, write_aside, write_json};
+
+/// Scores of every train example for every test example, `[n_test, n_train]`, larger = stronger proponent.
+///
+/// Rows are test examples, columns train examples, always. A positive score says that the train example raises the
+/// measurement of the test example; a negative one that it lowers it.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let (train, test) = dataset::digits()?.split(60, 10, 0)?;
+/// let task = Task::new(|p| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 2, ..default() }, &train)?;
+/// let scores = GradDot::default().fit(&task, &train)?.score(&test)?;
+/// let best = scores.proponents(0, 3)?;
+/// assert_eq!(best.height(), 3);
+/// let column = best.column("score")?.f32()?;
+/// assert!(column.get(0) >= column.get(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Scores {
+    values: Tensor,
+    about: About,
+    test: DataFrame,
+    train: DataFrame,
+}
+
+/// What made a matrix of scores; stored beside it as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct About {
+    method: String,
+    test: Vec<u32>,
+    train: Vec<u32>,
+}
+
+impl Clone for Scores {
+    fn clone(&self) -> Scores {
+        let values = self.values.shallow_clone();
+        Scores { values, about: self.about.clone(), test: self.test.clone(), train: self.train.clone() }
+    }
+}
+
+impl Scores {
+    /// Joins a matrix with the examples of its rows and columns.
+    ///
+    /// Errors: [`Error::Shape`] if it is not `[n_test, n_train]`; [`Error::Numerical`] if an entry is not finite.
+    pub fn new(values: Tensor, method: impl Into<String>, test: &Dataset, train: &Dataset) -> Result<Scores> {
+        let about = About { method: method.into(), test: test.examples(), train: train.examples() };
+        Scores::assemble(values, about, test.frame().clone(), train.frame().clone())
+    }
+
+    fn assemble(values: Tensor, about: About, test: DataFrame, train: DataFrame) -> Result<Scores> {
+        let expected = [test.height() as i64, train.height() as i64];
+        if values.size() != expected {
+            return Err(Error::shape("scores", format!("[n_test, n_train] = {expected:?}"), format!("{:?}", values.size())));
+        }
+        let values = values.detach().to_kind(Kind::Float).contiguous();
+        if !values.sum(Kind::Double).double_value(&[]).is_finite() {
+            let hint = "a score is NaN or infinite; look for saturated outputs, or raise the damping";
+            return Err(Error::numerical(&about.method, hint));
+        }
+        Ok(Scores { values, about, test, train })
+    }
+
+    /// The matrix, `[n_test, n_train]`, float32.
+    pub fn tensor(&self) -> &Tensor {
+        &self.values
+    }
+
+    /// Name of the method that made the scores.
+    pub fn method(&self) -> &str {
+        &self.about.method
+    }
+
+    /// Number of test examples (rows).
+    pub fn n_test(&self) -> usize {
+        self.test.height()
+    }
+
+    /// Number of train examples (columns).
+    pub fn n_train(&self) -> usize {
+        self.train.height()
+    }
+
+    /// Metadata of the test examples, one row each.
+    pub fn test(&self) -> &DataFrame {
+        &self.test
+    }
+
+    /// Metadata of the train examples, one row each.
+    pub fn train(&self) -> &DataFrame {
+        &self.train
+    }
+
+    /// The score of one pair, by position.
+    ///
+    /// Errors: [`Error::Data`] if a position is outside.
+    pub fn get(&self, test: usize, train: usize) -> Result<f32> {
+        check_position("test", test, self.n_test())?;
+        check_position("train", train, self.n_train())?;
+        Ok(self.values.double_value(&[test as i64, train as i64]) as f32)
+    }
+
+    /// The `k` train examples that raise the measurement of test example `i` most, strongest first.
+    ///
+    /// Columns: `rank` (from 1), `train` (example id), `score`, then the metadata of the train example.
+    /// Cost: one partial sort of the row. Errors: [`Error::Data`] if `i` or `k` is out of range.
+    pub fn proponents(&self, i: usize, k: usize) -> Result<DataFrame> {
+        self.extreme(i, k, true)
+    }
+
+    /// The `k` train examples that lower the measurement of test example `i` most, strongest first.
+    pub fn opponents(&self, i: usize, k: usize) -> Result<DataFrame> {
+        self.extreme(i, k, false)
+    }
+
+    fn extreme(&self, i: usize, k: usize, largest: bool) -> Result<DataFrame> {
+        check_position("test", i, self.n_test())?;
+        let (scores, columns) = self.ranked(&self.values.get(i as i64).unsqueeze(0), k, largest)?;
+        let mut table = vec![counting("rank", k, 1), self.ids(&columns)?, Series::new("score".into(), scores).into_column()];
+        table.extend(metadata(&self.train, &columns, "")?);
+        Ok(DataFrame::new(k, table)?)
+    }
+
+    /// Positions (columns) of the `k` strongest proponents of test example `i`, strongest first.
+    pub fn top(&self, i: usize, k: usize) -> Result<Vec<usize>> {
+        check_position("test", i, self.n_test())?;
+        let (_, columns) = self.ranked(&self.values.get(i as i64).unsqueeze(0), k, true)?;
+        Ok(columns.into_iter().map(|c| c as usize).collect())
+    }
+
+    /// Positions (columns) of the `k` strongest opponents of test example `i`, strongest first.
+    pub fn bottom(&self, i: usize, k: usize) -> Result<Vec<usize>> {
+        check_position("test", i, self.n_test())?;
+        let (_, columns) = self.ranked(&self.values.get(i as i64).unsqueeze(0), k, false)?;
+        Ok(columns.into_iter().map(|c| c as usize).collect())
+    }
+
+    /// The `k` strongest proponents of every test example in one tidy table.
+    ///
+    /// Columns: `test`, `train`, `rank`, `score`, `method`, then `test_*` and `train_*` metadata.
+    pub fn top_k(&self, k: usize) -> Result<DataFrame> {
+        let (scores, columns) = self.ranked(&self.values, k, true)?;
+        self.pairs(scores, columns, k)
+    }
+
+    /// All pairs in one tidy table, test by test, strongest first: `n_test · n_train` rows, so ask for it when it fits.
+    pub fn frame(&self) -> Result<DataFrame> {
+        self.top_k(self.n_train())
+    }
+
+    /// Values and column positions of the k largest or smallest entries of each row, sorted; ties by position.
+    fn ranked(&self, rows: &Tensor, k: usize, largest: bool) -> Result<(Vec<f32>, Vec<IdxSize>)> {
+        if k == 0 || k > self.n_train() {
+            return Err(Error::data("k", format!("expected 1 to {} (the train examples), got {k}", self.n_train())));
+        }
+        guarded(|| {
+            let (mut values, mut index) = match k == self.n_train() {
+                true => rows.sort_stable(true, -1, largest),
+                false => rows.topk(k as i64, -1, largest, true),
+            };
+            values = values.contiguous().view([-1]);
+            index = index.contiguous().view([-1]);
+            let index = Vec::<i64>::try_from(&index)?;
+            Ok((Vec::<f32>::try_from(&values)?, index.into_iter().map(|i| i as IdxSize).collect()))
+        })
+    }
+
+    fn ids(&self, columns: &[IdxSize]) -> Result<Column> {
+        let mut ids = self.train.column("example")?.take(&IdxCa::from_vec("".into(), columns.to_vec()))?;
+        ids.rename("train".into());
+        Ok(ids)
+    }
+
+    fn pairs(&self, scores: Vec<f32>, columns: Vec<IdxSize>, k: usize) -> Result<DataFrame> {
+        let height = scores.len();
+        let rows: Vec<IdxSize> = (0..self.n_test() as IdxSize).flat_map(|i| std::iter::repeat_n(i, k)).collect();
+        let mut tests = self.test.column("example")?.take(&IdxCa::from_vec("".into(), rows.clone()))?;
+        tests.rename("test".into());
+        let ranks: Vec<u32> = (0..self.n_test()).flat_map(|_| 1..=k as u32).collect();
+        let mut table = vec![
+            tests,
+            self.ids(&columns)?,
+            Series::new("rank".into(), ranks).into_column(),
+            Series::new("score".into(), scores).into_column(),
+            Series::new("method".into(), vec![self.method(); height]).into_column(),
+        ];
+        table.extend(metadata(&self.test, &rows, "test_")?);
+        table.extend(metadata(&self.train, &columns, "train_")?);
+        Ok(DataFrame::new(height, table)?)
+    }
+
+    /// Writes the matrix: `.npy` (float32 `[n_test, n_train]`, with a `.json` note of method and example ids beside it) or
+    /// `.csv` (one row per test example, one column per train example id). Files are written aside and renamed.
+    ///
+    /// Errors: [`Error::Io`], or [`Error::Option`] for another extension.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        match extension(path) {
+            "npy" => {
+                let shape = (self.n_test(), self.n_train());
+                let array = Array2::from_shape_vec(shape, Vec::<f32>::try_from(&self.values.contiguous().view([-1]))?)
+                    .map_err(|e| Error::data("scores", e.to_string()))?;
+                write_aside(path, |file| {
+                    ndarray_npy::WriteNpyExt::write_npy(&array, file).map_err(|e| std::io::Error::other(e.to_string()))
+                })?;
+                write_json(&path.with_extension("json"), &self.about)
+            }
+            "csv" => {
+                let mut table = vec![self.test.column("example")?.clone().with_name("test".into())];
+                for (j, id) in self.about.train.iter().enumerate() {
+                    let column = Vec::<f32>::try_from(&self.values.select(1, j as i64).contiguous())?;
+                    table.push(Series::new(id.to_string().into(), column).into_column());
+                }
+                let mut table = DataFrame::new(self.n_test(), table)?;
+                write_aside(path, |file| CsvWriter::new(file).finish(&mut table).map_err(std::io::Error::other))
+            }
+            other => Err(Error::option("path", "a name ending in .npy or .csv", other)),
+        }
+    }
+
+    /// Reads what [`Scores::save`] wrote as `.npy`, for the same examples.
+    ///
+    /// Errors: [`Error::Data`] if the file is damaged or its note names other examples than `test` and `train`.
+    pub fn load(path: impl AsRef<Path>, test: &Dataset, train: &Dataset) -> Result<Scores> {
+        let path = path.as_ref();
+        let about: About = read_json(&path.with_extension("json"))?;
+        for (side, stored, given) in [("test", &about.test, test.examples()), ("train", &about.train, train.examples())] {
+            if *stored != given {
+                let reason = format!("its {side} examples are not the given ones ({} ids against {})", stored.len(), given.len());
+                return Err(Error::data(path.display().to_string(), reason));
+            }
+        }
+        let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+        let array: Array2<f32> = ndarray_npy::ReadNpyExt::read_npy(file)
+            .map_err(|e| Error::data(path.display().to_string(), format!("not a readable float32 .npy file ({e})")))?;
+        let size = [array.nrows() as i64, array.ncols() as i64];
+        let values = Tensor::from_slice(&array.into_iter().collect::<Vec<_>>()).view(size);
+        Scores::assemble(values, about, test.frame().clone(), train.frame().clone())
+    }
+}
+
+fn extension(path: &Path) -> &str {
+    path.extension().and_then(|e| e.to_str()).unwrap_or("")
+}
+
+fn counting(name: &str, n: usize, from: u32) -> Column {
+    Series::new(name.into(), (from..from + n as u32).collect::<Vec<_>>()).into_column()
+}
+
+pub(crate) fn check_position(side: &str, position: usize, n: usize) -> Result<()> {
+    match position < n {
+        true => Ok(()),
+        false => Err(Error::data(format!("{side} position"), format!("expected 0 to {}, got {position}", n - 1))),
+    }
+}
+
+/// The metadata columns (all but `example`) at these rows, renamed by a prefix.
+fn metadata(frame: &DataFrame, rows: &[IdxSize], prefix: &str) -> Result<Vec<Column>> {
+    let rows = IdxCa::from_vec("".into(), rows.to_vec());
+    let columns = frame.columns().iter().filter(|c| c.name().as_str() != "example");
+    columns.map(|c| Ok(c.take(&rows)?.with_name(format!("{prefix}{}", c.name()).into()))).collect()
+}

@@ -1,0 +1,259 @@
+//! One network with the weights of one checkpoint.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tch::{Device, Kind, Tensor, nn, no_grad};
+
+use crate::checkpoint::Checkpoint;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result, guarded};
+use crate::gradient::{Gradients, Layout, backward};
+use crate::measurement::Measurement;
+use crate::model::{Model, Record, Tape};
+use crate::task::{Architecture, Task};
+
+/// Initial weights come from libtorch's generator, which is one per process; whoever seeds it draws under this lock.
+static SEEDING: Mutex<()> = Mutex::new(());
+
+/// Which number per example a gradient is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// What training maximised.
+    Objective,
+    /// What is explained.
+    Measurement,
+}
+
+/// One network with the weights of one checkpoint: predictions, per-example numbers and their gradients.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let data = dataset::digits()?.head(50)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 1, ..default() }, &data)?;
+/// let snapshot = task.snapshot(0)?;
+/// let gradients = snapshot.gradients(Of::Objective, &data)?;
+/// assert_eq!(gradients.dense()?.size(), [50, 650]);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub struct Snapshot {
+    network: Box<dyn Model>,
+    /// Trained parameters in the order the constructor made them.
+    parameters: Vec<Tensor>,
+    layout: Arc<Layout>,
+    /// Not trained: running means and the like.
+    buffers: Vec<(String, Tensor)>,
+    pub(crate) objective: Arc<dyn Measurement>,
+    pub(crate) measurement: Arc<dyn Measurement>,
+    name: String,
+    pub(crate) learning_rate: f64,
+    _store: nn::VarStore,
+}
+
+impl Snapshot {
+    /// A network with fresh weights drawn from `seed`.
+    pub(crate) fn fresh(task: &Task, seed: u64) -> Result<Snapshot> {
+        let (store, network) = build(&task.architecture, seed)?;
+        let mut named: Vec<(String, Tensor)> = store.variables().into_iter().collect();
+        named.sort_by(|a, b| a.0.cmp(&b.0));
+        let parameters: Vec<Tensor> = store.trainable_variables().into_iter().filter(Tensor::requires_grad).collect();
+        if parameters.is_empty() {
+            return Err(Error::layer("model", "it has no trainable parameters"));
+        }
+        // The store's map has no order of its own; creation order has, and names follow by identity.
+        let name_of = |p: &Tensor| named.iter().find(|(_, t)| same(t, p)).map_or_else(String::new, |(name, _)| name.clone());
+        let layout = Layout::new(parameters.iter().map(|p| (name_of(p), p.size())).collect());
+        let buffers = named.iter().filter(|(_, t)| !parameters.iter().any(|p| same(p, t)));
+        let buffers = buffers.map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
+        Ok(Snapshot {
+            network,
+            parameters,
+            layout: Arc::new(layout),
+            buffers,
+            objective: task.objective.clone(),
+            measurement: task.measurement.clone(),
+            name: format!("fresh weights, seed {seed}"),
+            learning_rate: 0.0,
+            _store: store,
+        })
+    }
+
+    /// A network with the weights of a checkpoint.
+    pub(crate) fn new(task: &Task, checkpoint: &Checkpoint) -> Result<Snapshot> {
+        let mut snapshot = Snapshot::fresh(task, 0)?;
+        snapshot.name = checkpoint.name();
+        snapshot.learning_rate = checkpoint.learning_rate;
+        let mut wrong = Vec::new();
+        for (name, mut tensor) in snapshot.named_tensors() {
+            match checkpoint.tensor(&name) {
+                None => wrong.push(format!("{name} is missing")),
+                Some(stored) if stored.size() != tensor.size() => {
+                    wrong.push(format!("{name} expected {:?}, got {:?}", tensor.size(), stored.size()));
+                }
+                Some(stored) if stored.isfinite().all().int64_value(&[]) == 0 => {
+                    wrong.push(format!("{name} holds NaN or infinity"));
+                }
+                Some(stored) => no_grad(|| tensor.f_copy_(stored))?,
+            }
+        }
+        match wrong.is_empty() {
+            true => Ok(snapshot),
+            false => Err(Error::checkpoint(checkpoint.name(), wrong.join("; "))),
+        }
+    }
+
+    pub(crate) fn network(&self) -> &dyn Model {
+        self.network.as_ref()
+    }
+
+    pub(crate) fn parameters(&self) -> &[Tensor] {
+        &self.parameters
+    }
+
+    /// Names, shapes and offsets of the trained parameters in a flat vector.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// Number of trained parameters.
+    pub fn p(&self) -> i64 {
+        self.layout.p()
+    }
+
+    /// `run 0, step 320`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Parameters, then buffers, by name; they share memory with the network.
+    pub(crate) fn named_tensors(&self) -> Vec<(String, Tensor)> {
+        let parameters = self.layout.entries().iter().zip(&self.parameters).map(|(e, p)| (e.name.clone(), p.shallow_clone()));
+        parameters.chain(self.buffers.iter().map(|(name, t)| (name.clone(), t.shallow_clone()))).collect()
+    }
+
+    pub(crate) fn measurement(&self, of: Of) -> &dyn Measurement {
+        match of {
+            Of::Objective => self.objective.as_ref(),
+            Of::Measurement => self.measurement.as_ref(),
+        }
+    }
+
+    /// Outputs of the network, `[n, ...]`, without gradients.
+    pub fn outputs(&self, data: &Dataset) -> Result<Tensor> {
+        guarded(|| {
+            no_grad(|| {
+                let chunks = data.inputs().split(1024, 0);
+                let outputs: Vec<Tensor> = chunks.iter().map(|x| self.network.forward(x, &mut Tape::off())).collect();
+                Ok(Tensor::cat(&outputs, 0))
+            })
+        })
+    }
+
+    /// The objective or measurement of each example, `[n]`, float32.
+    pub fn measure(&self, of: Of, data: &Dataset) -> Result<Tensor> {
+        self.check(data, self.measurement(of))?;
+        let outputs = self.outputs(data)?;
+        guarded(|| Ok(self.measurement(of).measure(&outputs, data.targets())))
+    }
+
+    /// Gradients of the objective or measurement of each example, factored where the tape allows.
+    ///
+    /// Keeps what one pass over all of `data` records; the methods stream over batches instead.
+    pub fn gradients(&self, of: Of, data: &Dataset) -> Result<Gradients> {
+        self.check(data, self.measurement(of))?;
+        guarded(|| Gradients::compute(self, of, data.inputs(), data.targets()))
+    }
+
+    /// Runs the network on a recording tape; gives outputs and what each layer saw.
+    pub(crate) fn record(&self, inputs: &Tensor) -> (Tensor, Vec<Record>) {
+        let mut tape = Tape::recording();
+        let outputs = self.network.forward(inputs, &mut tape);
+        (outputs, tape.into_records())
+    }
+
+    /// `[n]` of a batch, with its graph.
+    pub(crate) fn measured(&self, of: Of, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        let values = self.measurement(of).measure(outputs, targets);
+        let n = targets.size().first().copied().unwrap_or(0);
+        match values.size() == [n] {
+            true => Ok(values),
+            false => Err(Error::shape(
+                format!("{} of {n} examples", self.measurement(of).name()),
+                format!("[{n}]"),
+                format!("{:?}", values.size()),
+            )),
+        }
+    }
+
+    /// Gradients of a scalar in the parameters, in the layout's order.
+    ///
+    /// Errors: [`Error::Layer`] naming a parameter the scalar does not depend on.
+    pub(crate) fn parameter_gradients(&self, scalar: &Tensor, keep: bool) -> Result<Vec<Tensor>> {
+        let gradients = backward(scalar, &self.parameters, keep, keep)?;
+        for (gradient, entry) in gradients.iter().zip(self.layout.entries()) {
+            if !gradient.defined() {
+                return Err(unreached(&entry.name));
+            }
+        }
+        Ok(gradients)
+    }
+
+    /// Checks before any long work that data, network and measurement fit together, on two examples.
+    pub(crate) fn check(&self, data: &Dataset, measurement: &dyn Measurement) -> Result<()> {
+        guarded(|| {
+            let n = (data.len() as i64).min(2);
+            let (inputs, _) = data.slice(0, n);
+            let outputs = no_grad(|| self.network.forward(&inputs, &mut Tape::off()));
+            if outputs.size().first() != Some(&n) {
+                let got = format!("{:?} for a batch of {n}", outputs.size());
+                return Err(Error::shape("model outputs", "the batch as first dimension", got));
+            }
+            if outputs.isfinite().all().int64_value(&[]) == 0 {
+                return Err(Error::numerical("the forward pass", format!("outputs of {} are not finite", self.name)));
+            }
+            let alone = no_grad(|| self.network.forward(&inputs.narrow(0, 0, 1), &mut Tape::off()));
+            let apart = (outputs.narrow(0, 0, 1) - &alone).abs().max().double_value(&[]);
+            if apart > 1e-4 * (1.0 + alone.abs().max().double_value(&[])) {
+                return Err(Error::layer(
+                    "model",
+                    format!(
+                        "its output for an example changes by {apart:.2e} with the rest of the batch; call batch norm through the tape, or in eval mode"
+                    ),
+                ));
+            }
+            measurement.check(&outputs, data.targets())
+        })
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Snapshot ({}, {} parameters in {} tensors)", self.name, self.p(), self.parameters.len())
+    }
+}
+
+pub(crate) fn unreached(name: &str) -> Error {
+    Error::layer(name, "the output does not depend on it, so it has no gradient; use it in forward, or do not create it")
+}
+
+/// Whether two handles are the same tensor in memory.
+pub(crate) fn same(a: &Tensor, b: &Tensor) -> bool {
+    a.data_ptr() == b.data_ptr() && a.size() == b.size()
+}
+
+fn build(architecture: &Architecture, seed: u64) -> Result<(nn::VarStore, Box<dyn Model>)> {
+    guarded(|| {
+        let _alone = SEEDING.lock().unwrap_or_else(PoisonError::into_inner);
+        tch::manual_seed(seed as i64);
+        let store = nn::VarStore::new(Device::Cpu);
+        let network = architecture(&store.root());
+        Ok((store, network))
+    })
+}
+
+/// Where all values of a tensor are finite, the tensor; else an error that names the operation.
+pub(crate) fn finite(operation: &str, values: Tensor, hint: &str) -> Result<Tensor> {
+    match values.sum(Kind::Double).double_value(&[]).is_finite() {
+        true => Ok(values),
+        false => Err(Error::numerical(operation, hint)),
+    }
+}

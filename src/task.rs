@@ -1,0 +1,127 @@
+//! Architecture, objective, measurement and checkpoints: everything a method needs besides data.
+
+use std::sync::Arc;
+
+use tch::nn;
+
+use crate::checkpoint::Checkpoint;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result, guarded};
+use crate::measurement::{LogLikelihood, Measurement};
+use crate::model::Model;
+use crate::snapshot::Snapshot;
+use crate::train::Trainer;
+
+pub(crate) type Architecture = Arc<dyn Fn(&nn::Path) -> Box<dyn Model> + Send + Sync>;
+
+/// What was trained, on which objective, what is to be explained, and the weights to explain it with.
+///
+/// The architecture is a constructor over a `tch::nn::Path`; a snapshot builds its own network from it and loads one checkpoint.
+/// Objective and measurement are the log-likelihood unless set otherwise.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let (train, test) = dataset::digits()?.split(200, 100, 0)?;
+/// let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 16, 10])).with_measurement(Margin);
+/// let task = task.train(&Trainer { epochs: 15, ..default() }, &train)?;
+/// assert!(task.accuracy(&test)? > 0.6);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Task {
+    pub(crate) architecture: Architecture,
+    pub(crate) objective: Arc<dyn Measurement>,
+    pub(crate) measurement: Arc<dyn Measurement>,
+    checkpoints: Vec<Checkpoint>,
+}
+
+impl Task {
+    /// A task with an architecture and no weights yet.
+    pub fn new<M: Model + 'static>(architecture: impl Fn(&nn::Path) -> M + Send + Sync + 'static) -> Task {
+        Task {
+            architecture: Arc::new(move |path| Box::new(architecture(path))),
+            objective: Arc::new(LogLikelihood),
+            measurement: Arc::new(LogLikelihood),
+            checkpoints: Vec::new(),
+        }
+    }
+
+    /// Sets what training maximises, and with it the measurement.
+    pub fn with_objective(mut self, objective: impl Measurement + 'static) -> Task {
+        self.objective = Arc::new(objective);
+        self.measurement = self.objective.clone();
+        self
+    }
+
+    /// Sets what scores explain on test examples.
+    pub fn with_measurement(mut self, measurement: impl Measurement + 'static) -> Task {
+        self.measurement = Arc::new(measurement);
+        self
+    }
+
+    /// Takes weights from elsewhere instead of training; each is checked against the architecture.
+    ///
+    /// Errors: [`Error::Checkpoint`] naming every missing or misshapen parameter, and NaN weights.
+    pub fn with_checkpoints(mut self, checkpoints: Vec<Checkpoint>) -> Result<Task> {
+        for checkpoint in &checkpoints {
+            Snapshot::new(&self, checkpoint)?;
+        }
+        self.checkpoints = checkpoints;
+        Ok(self)
+    }
+
+    /// Trains one more run from fresh weights and adds the checkpoints it kept.
+    pub fn train(mut self, trainer: &Trainer, train: &Dataset) -> Result<Task> {
+        let run = self.runs().last().map_or(0, |run| run + 1);
+        let kept = guarded(|| trainer.run(&self, train, run))?;
+        self.checkpoints.extend(kept);
+        Ok(self)
+    }
+
+    /// The weights, in the order of training.
+    pub fn checkpoints(&self) -> &[Checkpoint] {
+        &self.checkpoints
+    }
+
+    /// Only the last checkpoint of each run: what most methods use.
+    pub fn last(&self) -> Task {
+        let last = |c: &&Checkpoint| !self.checkpoints.iter().any(|d| d.run == c.run && d.step > c.step);
+        Task { checkpoints: self.checkpoints.iter().filter(last).cloned().collect(), ..self.clone() }
+    }
+
+    /// Numbers of the runs, ascending.
+    pub fn runs(&self) -> Vec<usize> {
+        let mut runs: Vec<usize> = self.checkpoints.iter().map(|c| c.run).collect();
+        runs.sort_unstable();
+        runs.dedup();
+        runs
+    }
+
+    /// The network with the weights of checkpoint `index`.
+    pub fn snapshot(&self, index: usize) -> Result<Snapshot> {
+        let checkpoint = self.checkpoints.get(index).ok_or_else(|| match self.checkpoints.is_empty() {
+            true => Error::checkpoint("task", "it has no checkpoints yet: train it or add some"),
+            false => Error::checkpoint("task", format!("expected 0 to {}, got {index}", self.checkpoints.len() - 1)),
+        })?;
+        Snapshot::new(self, checkpoint)
+    }
+
+    /// Share of examples whose largest output is the label, with the last checkpoint.
+    pub fn accuracy(&self, data: &Dataset) -> Result<f64> {
+        let snapshot = self.snapshot(self.checkpoints.len().saturating_sub(1))?;
+        let predicted = snapshot.outputs(data)?.argmax(-1, false);
+        guarded(|| Ok(predicted.eq_tensor(data.targets()).to_kind(tch::Kind::Float).mean(None::<tch::Kind>).double_value(&[])))
+    }
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (objective, measurement) = (self.objective.name(), self.measurement.name());
+        write!(
+            f,
+            "Task (objective {objective}, measurement {measurement}, {} checkpoints of {} runs)",
+            self.checkpoints.len(),
+            self.runs().len()
+        )
+    }
+}

@@ -1,0 +1,146 @@
+//! Training: seeded, keeps the checkpoints asked for.
+
+mod optimizer;
+mod schedule;
+
+pub use optimizer::Optimizer;
+pub use schedule::Schedule;
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::checkpoint::Checkpoint;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::model::Tape;
+use crate::progress::Progress;
+use crate::random::{self, Purpose};
+use crate::snapshot::Snapshot;
+use crate::task::Task;
+
+/// Which checkpoints of a run to keep; the last is always kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Keep {
+    /// Only the last.
+    Last,
+    /// After each of the last `n` epochs.
+    LastEpochs(usize),
+    /// After every `n`-th epoch.
+    Every(usize),
+    /// After these epochs, counted from 1.
+    Epochs(Vec<usize>),
+}
+
+/// How a network is trained: maximises the mean objective over shuffled batches.
+///
+/// The seed sets initial weights, batch order and dropout, each from its own stream; the same options give the same weights.
+/// Defaults: 20 epochs of Adam at 1e-3, batches of 64, constant rate. The last batch of an epoch may be smaller.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let trainer = Trainer { optimizer: Optimizer::sgd(0.9, 5e-4), learning_rate: 0.1, keep: Keep::LastEpochs(2), epochs: 3, ..default() };
+/// let train = dataset::digits()?.head(100)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&trainer, &train)?;
+/// assert_eq!(task.checkpoints().iter().map(|c| c.step).collect::<Vec<_>>(), vec![4, 6]);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trainer {
+    pub epochs: usize,
+    pub batch_size: usize,
+    /// Peak learning rate; the schedule multiplies it.
+    pub learning_rate: f64,
+    pub optimizer: Optimizer,
+    pub schedule: Schedule,
+    pub keep: Keep,
+    pub seed: u64,
+}
+
+impl Default for Trainer {
+    fn default() -> Trainer {
+        Trainer {
+            epochs: 20,
+            batch_size: 64,
+            learning_rate: 1e-3,
+            optimizer: Optimizer::adam(0.0),
+            schedule: Schedule::Constant,
+            keep: Keep::Last,
+            seed: 0,
+        }
+    }
+}
+
+impl Trainer {
+    fn check(&self) -> Result<()> {
+        if self.epochs == 0 {
+            return Err(Error::option("Trainer.epochs", "at least 1", self.epochs));
+        }
+        if self.batch_size == 0 {
+            return Err(Error::option("Trainer.batch_size", "at least 1", self.batch_size));
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return Err(Error::option("Trainer.learning_rate", "a positive number", self.learning_rate));
+        }
+        if let Keep::Every(0) = self.keep {
+            return Err(Error::option("Trainer.keep", "every n-th epoch with n at least 1", 0));
+        }
+        if let Keep::Epochs(epochs) = &self.keep
+            && let Some(outside) = epochs.iter().find(|&&e| e == 0 || e > self.epochs)
+        {
+            return Err(Error::option("Trainer.keep", format!("epochs 1 to {}", self.epochs), outside));
+        }
+        self.schedule.check()?;
+        self.optimizer.check()
+    }
+
+    fn keeps(&self, epoch: usize) -> bool {
+        let chosen = match &self.keep {
+            Keep::Last => false,
+            Keep::LastEpochs(n) => epoch + n > self.epochs,
+            Keep::Every(n) => epoch.is_multiple_of(*n),
+            Keep::Epochs(epochs) => epochs.contains(&epoch),
+        };
+        chosen || epoch == self.epochs
+    }
+
+    /// Trains from fresh weights and returns the checkpoints to keep.
+    pub(crate) fn run(&self, task: &Task, train: &Dataset, run: usize) -> Result<Vec<Checkpoint>> {
+        self.check()?;
+        let snapshot = Snapshot::fresh(task, self.seed)?;
+        snapshot.check(train, task.objective.as_ref())?;
+        let n = train.len();
+        let batches = n.div_ceil(self.batch_size);
+        let total = self.epochs * batches;
+        let mut progress = Progress::new("training", total as u64);
+        let mut state = optimizer::State::new(&self.optimizer, snapshot.parameters());
+        let mut kept = Vec::new();
+        let mut step = 0;
+        for epoch in 1..=self.epochs {
+            let order = random::permutation(n, self.seed, Purpose::Order, epoch as u64);
+            let order = Tensor::from_slice(&order.iter().map(|&i| i as i64).collect::<Vec<_>>());
+            let mut rate = 0.0;
+            let mut sum = 0.0;
+            for batch in order.split(self.batch_size as i64, 0) {
+                rate = self.learning_rate * self.schedule.factor(step, total);
+                let (inputs, targets) = (train.inputs().index_select(0, &batch), train.targets().index_select(0, &batch));
+                let outputs = snapshot.network().forward(&inputs, &mut Tape::training(self.seed, step as u64));
+                let loss = -task.objective.measure(&outputs, &targets).mean(None::<Kind>);
+                let gradients = snapshot.parameter_gradients(&loss, false)?;
+                state.step(snapshot.parameters(), &gradients, rate);
+                sum += loss.double_value(&[]);
+                step += 1;
+                progress.set(step as u64);
+            }
+            if !sum.is_finite() {
+                let hint = format!("the loss became {sum} in epoch {epoch}; lower the learning rate ({})", self.learning_rate);
+                return Err(Error::numerical("training", hint));
+            }
+            if self.keeps(epoch) {
+                kept.push(Checkpoint::new(run, step, rate, snapshot.named_tensors()));
+            }
+        }
+        progress.finish();
+        Ok(kept)
+    }
+}

@@ -1,0 +1,242 @@
+//! Wrong input gives one line that names the thing, what was expected and what came; nothing panics.
+
+use ascribe::prelude::*;
+use ascribe::tch::{Kind, Tensor};
+
+use crate::tasks::{self, Folder, clusters};
+
+#[track_caller]
+fn says<T>(result: Result<T, Error>, parts: &[&str]) {
+    let message = match result {
+        Ok(_) => panic!("expected an error that says {parts:?}"),
+        Err(error) => format!("{error:?}"),
+    };
+    assert!(!message.contains('\n'), "one line: {message}");
+    for part in parts {
+        assert!(message.contains(part), "{message:?} does not say {part:?}");
+    }
+}
+
+fn floats(shape: &[i64]) -> Tensor {
+    Tensor::ones(shape, (Kind::Float, ascribe::tch::Device::Cpu))
+}
+
+#[test]
+fn datasets() {
+    says(Dataset::new(floats(&[0, 4]), Tensor::from_slice::<i64>(&[])), &["at least one example", "none"]);
+    says(Dataset::new(floats(&[3, 4]), Tensor::from_slice(&[0i64, 1])), &["targets", "3 rows", "2 rows"]);
+    says(Dataset::new(floats(&[1, 4]), Tensor::from_slice(&[-1i64])), &["label", "-1"]);
+    let broken = floats(&[3, 4]);
+    let _ = broken.get(1).get(2).fill_(f64::NAN);
+    says(Dataset::new(broken, Tensor::from_slice(&[0i64, 1, 0])), &["inputs", "NaN", "example 1"]);
+    let data = clusters(6, 1);
+    says(data.select(&[]), &["at least one position"]);
+    says(data.select(&[0, 6]), &["position 6", "6 examples"]);
+    says(data.head(7), &["7", "6"]);
+    says(data.split(5, 2, 0), &["6 examples", "5 + 2"]);
+    says(data.with_labels(&[1]), &["labels", "6", "1"]);
+    says(data.clone().with_column(Series::new("label".into(), [1i64; 6])), &["label", "reserved"]);
+    says(data.with_column(Series::new("x".into(), [1i64; 5])), &["x", "6 rows", "5"]);
+}
+
+use polars_series::NamedFrom;
+mod polars_series {
+    pub use ascribe::polars::prelude::NamedFrom;
+}
+
+#[test]
+fn trainer_options() {
+    let train = clusters(6, 1);
+    let train_with = |trainer: Trainer| tasks::logistic().train(&trainer, &train);
+    says(train_with(Trainer { epochs: 0, ..default() }), &["Trainer.epochs", "at least 1", "0"]);
+    says(train_with(Trainer { batch_size: 0, ..default() }), &["Trainer.batch_size"]);
+    says(train_with(Trainer { learning_rate: -1.0, ..default() }), &["Trainer.learning_rate", "positive", "-1"]);
+    says(train_with(Trainer { learning_rate: f64::NAN, ..default() }), &["Trainer.learning_rate", "NaN"]);
+    says(train_with(Trainer { keep: Keep::Epochs(vec![21]), ..default() }), &["Trainer.keep", "1 to 20", "21"]);
+    says(train_with(Trainer { optimizer: Optimizer::sgd(1.0, 0.0), ..default() }), &["momentum", "below 1"]);
+    says(train_with(Trainer { schedule: Schedule::OneCycle { peak: 0.0 }, ..default() }), &["peak"]);
+    says(
+        train_with(Trainer { learning_rate: 1e300, optimizer: Optimizer::sgd(0.0, 0.0), ..default() }),
+        &["training", "lower the learning rate"],
+    );
+}
+
+#[test]
+fn labels_outside_the_classes_and_shapes_that_do_not_fit() {
+    let train = clusters(6, 1);
+    let far = train.with_labels(&[0, 1, 2, 3, 0, 1]).unwrap();
+    says(tasks::logistic().train(&Trainer::default(), &far), &["targets", "0 to 2", "3 outputs", "got 3"]);
+    let wide = Dataset::new(floats(&[6, 5]), train.targets().shallow_clone()).unwrap();
+    says(tasks::logistic().train(&Trainer::default(), &wide), &["torch", "shape"]);
+    let task = tasks::logistic().train(&tasks::trainer(), &train).unwrap();
+    says(GradDot::default().fit(&task, &wide), &["torch", "shape"]);
+    says(GradDot::default().fit(&task, &train).unwrap().score(&far), &["targets", "got 3"]);
+    let real = Dataset::new(train.inputs().shallow_clone(), floats(&[6])).unwrap();
+    says(GradDot::default().fit(&task, &real), &["targets", "int64", "Float"]);
+}
+
+#[test]
+fn checkpoints() {
+    let train = clusters(6, 1);
+    let task = tasks::mlp().train(&tasks::trainer(), &train).unwrap();
+    says(GradDot::default().fit(&tasks::mlp(), &train), &["no checkpoints"]);
+    says(task.snapshot(5), &["0 to 1", "5"]);
+    let tensors = |edit: fn(&str, &Tensor) -> Option<Tensor>| {
+        let kept = task.checkpoints()[0].tensors().iter().filter_map(|(n, t)| edit(n, t).map(|t| (n.clone(), t)));
+        vec![Checkpoint::new(0, 1, 0.1, kept.collect())]
+    };
+    let lacking = tensors(|n, t| (n != "fc2.bias").then(|| t.shallow_clone()));
+    says(tasks::mlp().with_checkpoints(lacking), &["fc2.bias is missing"]);
+    let misshapen = tensors(|n, t| Some(if n == "fc1.weight" { t.narrow(0, 0, 2) } else { t.shallow_clone() }));
+    says(tasks::mlp().with_checkpoints(misshapen), &["fc1.weight", "[6, 4]", "[2, 4]"]);
+    let nan = tensors(|n, t| Some(if n == "fc1.bias" { t * f64::NAN } else { t.shallow_clone() }));
+    says(tasks::mlp().with_checkpoints(nan), &["fc1.bias", "NaN"]);
+    let unweighted = tasks::mlp()
+        .with_checkpoints(vec![Checkpoint::new(
+            0,
+            1,
+            0.0,
+            task.checkpoints()[0].tensors().iter().map(|(n, t)| (n.clone(), t.shallow_clone())).collect(),
+        )])
+        .unwrap();
+    says(TracIn::default().fit(&unweighted, &train), &["learning rate", "got 0"]);
+}
+
+#[test]
+fn files() {
+    let folder = Folder::new("files");
+    let (_, task, train, test) = tasks::all().remove(0);
+    let file = folder.0.join("weights.safetensors");
+    task.checkpoints()[0].save(&file).unwrap();
+    let bytes = std::fs::read(&file).unwrap();
+    for cut in [0, 4, 9, 40, bytes.len() - 1] {
+        std::fs::write(&file, &bytes[..cut]).unwrap();
+        says(Checkpoint::load(&file), &["weights.safetensors", "not a whole and valid"]);
+    }
+    let mut lying = bytes.clone();
+    lying[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    std::fs::write(&file, &lying).unwrap();
+    says(Checkpoint::load(&file), &["not a whole and valid"]);
+    says(Checkpoint::load(folder.0.join("absent")), &["absent"]);
+    says(task.checkpoints()[0].save(folder.0.join("no/such/folder.safetensors")), &["no/such/folder"]);
+    let scores = GradDot::default().fit(&task, &train).unwrap().score(&test).unwrap();
+    says(scores.save(folder.0.join("scores.txt")), &["path", ".npy or .csv", "txt"]);
+    scores.save(folder.0.join("scores.npy")).unwrap();
+    says(Scores::load(folder.0.join("scores.npy"), &train, &train), &["test examples"]);
+    std::fs::write(folder.0.join("scores.npy"), b"\x93NUMPY garbage").unwrap();
+    says(Scores::load(folder.0.join("scores.npy"), &test, &train), &["scores.npy", ".npy"]);
+    std::fs::write(folder.0.join("scores.json"), b"{").unwrap();
+    says(Scores::load(folder.0.join("scores.npy"), &test, &train), &["scores.json", "JSON"]);
+}
+
+#[test]
+fn scores_positions() {
+    let (_, task, train, test) = tasks::all().remove(0);
+    let scores = GradDot::default().fit(&task, &train).unwrap().score(&test).unwrap();
+    says(scores.proponents(5, 3), &["test position", "0 to 4", "5"]);
+    says(scores.proponents(0, 25), &["k", "1 to 24", "25"]);
+    says(scores.opponents(0, 0), &["k", "0"]);
+    says(scores.get(0, 24), &["train position", "0 to 23", "24"]);
+    says(Scores::new(floats(&[2, 2]), "x", &test, &train), &["[5, 24]", "[2, 2]"]);
+    says(Scores::new(floats(&[5, 24]) * f64::NAN, "x", &test, &train), &["NaN"]);
+}
+
+#[test]
+fn curvature_options_and_trouble() {
+    let train = clusters(12, 1);
+    let task = tasks::mlp().train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
+    let explicit = |damping| Influence::new(Explicit { damping, ..default() }).fit(&task, &train);
+    says(explicit(Damping::Absolute(-1.0)), &["Explicit.damping", "at least 0", "-1"]);
+    says(explicit(Damping::Relative(f64::NAN)), &["Explicit.damping", "NaN"]);
+    says(explicit(Damping::Absolute(0.0)), &["not positive definite", "least eigenvalue", "raise the damping"]);
+    says(Influence::new(Explicit { largest_p: 10, ..default() }).fit(&task, &train), &["51 parameters", "ConjugateGradient"]);
+    let conjugate = |options: ConjugateGradient| Influence::new(options).fit(&task, &train).and_then(|f| f.score(&train));
+    says(
+        conjugate(ConjugateGradient { damping: Damping::Absolute(0.0), ..default() }),
+        &["conjugate gradients", "raise the damping"],
+    );
+    says(
+        conjugate(ConjugateGradient { damping: Damping::Absolute(2.0), iterations: 1, tolerance: 1e-9, ..default() }),
+        &["did not converge in 1", "truncate"],
+    );
+    says(conjugate(ConjugateGradient { iterations: 0, ..default() }), &["ConjugateGradient.iterations"]);
+    says(conjugate(ConjugateGradient { tolerance: 0.0, ..default() }), &["ConjugateGradient.tolerance"]);
+    assert!(conjugate(ConjugateGradient { damping: Damping::Absolute(2.0), iterations: 1, truncate: true, ..default() }).is_ok());
+}
+
+#[test]
+fn models() {
+    let train = clusters(6, 1);
+    let unused = Task::new(|p: &nn::Path| {
+        let (a, _) = (layer::linear(p / "used", 4, 3), layer::linear(p / "unused", 4, 3));
+        move |x: &Tensor, tape: &mut Tape| tape.linear("used", &a, x)
+    });
+    says(unused.train(&Trainer::default(), &train), &["unused.", "does not depend on it"]);
+    let recorded = Task::new(|p: &nn::Path| {
+        let (a, b) = (layer::linear(p / "used", 4, 3), layer::linear(p / "idle", 4, 3));
+        move |x: &Tensor, tape: &mut Tape| {
+            let _ = tape.linear("idle", &b, x);
+            tape.linear("used", &a, x)
+        }
+    });
+    let weights = Tensor::ones([3, 4], (Kind::Float, ascribe::tch::Device::Cpu));
+    let names = ["used.weight", "idle.weight"].map(|n| (n.to_string(), weights.copy()));
+    let biases = ["used.bias", "idle.bias"].map(|n| (n.to_string(), weights.select(1, 0)));
+    let checkpoint = Checkpoint::new(0, 1, 0.1, names.into_iter().chain(biases).collect());
+    let idle = recorded.with_checkpoints(vec![checkpoint]).unwrap();
+    says(GradDot::default().fit(&idle, &train).unwrap().score(&train), &["layer idle", "does not depend on it"]);
+
+    let mixing = Task::new(|p: &nn::Path| {
+        let (a, norm) = (layer::linear(p / "a", 4, 3), nn::batch_norm1d(p / "norm", 3, Default::default()));
+        move |x: &Tensor, tape: &mut Tape| {
+            use ascribe::tch::nn::ModuleT;
+            norm.forward_t(&tape.linear("a", &a, x), true)
+        }
+    });
+    says(mixing.train(&Trainer::default(), &train), &["changes", "rest of the batch", "batch norm"]);
+
+    let in_place = Task::new(|p: &nn::Path| {
+        let (a, b) = (layer::linear(p / "a", 4, 8), layer::linear(p / "b", 8, 3));
+        move |x: &Tensor, tape: &mut Tape| {
+            let hidden = tape.linear("a", &a, x).relu_();
+            tape.linear("b", &b, &hidden)
+        }
+    });
+    let in_place = in_place.train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
+    says(GradDot::default().fit(&in_place, &train).unwrap().score(&train), &["layer a", "in place"]);
+
+    let constant = Task::new(|p: &nn::Path| Logistic::new(p, 4, 3)).with_objective(|o: &Tensor, _: &Tensor| o.detach().select(1, 0));
+    says(constant.train(&Trainer::default(), &train), &["does not depend on the parameters"]);
+
+    let empty = Task::new(|_: &nn::Path| |x: &Tensor, _: &mut Tape| x.shallow_clone());
+    says(empty.train(&Trainer::default(), &train), &["no trainable parameters"]);
+    let panics = Task::new(|p: &nn::Path| -> Logistic {
+        let _ = p;
+        panic!("my own mistake")
+    });
+    says(panics.train(&Trainer::default(), &train), &["my own mistake"]);
+    let scalar = tasks::logistic().with_objective(|o: &Tensor, _: &Tensor| o.sum(None::<Kind>));
+    says(
+        scalar.train(&Trainer::default(), &train).and_then(|t| GradDot::default().fit(&t, &train)?.score(&train)),
+        &["closure", "[6]", "[]"],
+    );
+    let (_, task, train, _) = tasks::all().remove(1);
+    says(RepresentationSimilarity { layer: Some("fc9".into()), ..default() }.fit(&task, &train), &["fc9", "fc1, fc2"]);
+}
+
+#[test]
+fn a_zero_gradient_scores_zero_and_not_nan() {
+    // Inputs of zero and no bias: the gradient of a linear layer vanishes.
+    let make = |p: &nn::Path| {
+        let layer = nn::linear(p / "w", 4, 3, nn::LinearConfig { bias: false, ..Default::default() });
+        move |x: &Tensor, tape: &mut Tape| tape.linear("w", &layer, x)
+    };
+    let inputs = clusters(6, 1).inputs().copy();
+    let _ = inputs.get(2).fill_(0.0);
+    let data = Dataset::new(inputs, clusters(6, 1).targets().shallow_clone()).unwrap();
+    let task = Task::new(make).train(&Trainer { epochs: 1, ..default() }, &data).unwrap();
+    let scores = GradCos::default().fit(&task, &data).unwrap().score(&data).unwrap();
+    assert_eq!(scores.get(2, 2).unwrap(), 0.0);
+    assert!((scores.get(1, 1).unwrap() - 1.0).abs() < 1e-5);
+    assert_eq!(GradCos::default().fit(&task, &data).unwrap().self_scores().unwrap().double_value(&[2]), 0.0);
+}

@@ -1,0 +1,98 @@
+//! Tiny tasks that the other modules share.
+
+use ascribe::prelude::*;
+use ascribe::tch::{Kind, Tensor};
+
+/// Three noisy clusters in four dimensions, labels 0, 1, 2; a function of the seed.
+pub fn clusters(n: usize, seed: u64) -> Dataset {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut normal = || {
+        let sum: f64 = (0..12)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 11) as f64 / (1u64 << 53) as f64
+            })
+            .sum();
+        (sum - 6.0) as f32
+    };
+    let labels: Vec<i64> = (0..n as i64).map(|i| i % 3).collect();
+    let centre = |label: i64, d: usize| if d as i64 == label { 1.5 } else { -0.5 };
+    let inputs: Vec<f32> =
+        labels.iter().flat_map(|&l| (0..4).map(move |d| centre(l, d))).map(|c: f32| c + 0.7 * normal()).collect();
+    Dataset::new(Tensor::from_slice(&inputs).view([n as i64, 4]), Tensor::from_slice(&labels)).unwrap().named("clusters")
+}
+
+pub fn logistic() -> Task {
+    Task::new(|p: &nn::Path| Logistic::new(p, 4, 3))
+}
+
+pub fn mlp() -> Task {
+    Task::new(|p: &nn::Path| Mlp::new(p, &[4, 6, 3]))
+}
+
+pub fn trainer() -> Trainer {
+    Trainer { epochs: 6, batch_size: 8, learning_rate: 0.03, keep: Keep::LastEpochs(2), ..default() }
+}
+
+/// (name, task, train, test); every task has two checkpoints of one run.
+pub fn all() -> Vec<(&'static str, Task, Dataset, Dataset)> {
+    let (train, test) = (clusters(24, 1), clusters(30, 2).select(&[25, 26, 27, 28, 29]).unwrap());
+    let named = [("logistic", logistic()), ("mlp", mlp())];
+    named.into_iter().map(|(name, task)| (name, task.train(&trainer(), &train).unwrap(), train.clone(), test.clone())).collect()
+}
+
+/// Methods with options that suit tiny tasks: enough damping for an indefinite Hessian.
+pub fn methods() -> Vec<Box<dyn Method>> {
+    let strong = Damping::Absolute(2.0);
+    let mut methods = method::all();
+    for method in &mut methods {
+        match method.name().as_str() {
+            "Influence (explicit Hessian)" => *method = Box::new(Influence::new(Explicit { damping: strong, ..default() })),
+            "Influence (conjugate gradients)" => {
+                *method = Box::new(Influence::new(ConjugateGradient { damping: strong, ..default() }));
+            }
+            _ => {}
+        }
+    }
+    methods
+}
+
+/// A model whose layers the tape does not see: gradients come from the loop.
+pub struct Untaped<M>(pub M);
+
+impl<M: Model> Model for Untaped<M> {
+    fn forward(&self, inputs: &Tensor, _: &mut Tape) -> Tensor {
+        self.0.forward(inputs, &mut Tape::off())
+    }
+}
+
+/// Largest absolute difference, relative to the largest absolute value.
+pub fn difference(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.size(), b.size());
+    let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
+    let scale = b.abs().max().double_value(&[]).max(1e-30);
+    (a - b).abs().max().double_value(&[]) / scale
+}
+
+#[track_caller]
+pub fn assert_close(a: &Tensor, b: &Tensor, tolerance: f64, what: &str) {
+    let found = difference(a, b);
+    assert!(found <= tolerance, "{what}: relative difference {found:.2e} above {tolerance:.0e}");
+}
+
+/// A folder of its own for one test, removed when dropped.
+pub struct Folder(pub std::path::PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("ascribe-test-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
