@@ -27,8 +27,11 @@ use crate::file::write_aside;
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 pub struct Checkpoint {
+    /// Number of the training run, from 0.
     pub run: usize,
+    /// Optimiser steps taken so far.
     pub step: usize,
+    /// Learning rate of the last step.
     pub learning_rate: f64,
     tensors: Vec<(String, Tensor)>,
 }

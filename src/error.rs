@@ -19,6 +19,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs)] // the fields are spoken in each variant's message
 pub enum Error {
     /// A setting is out of its range: change the option.
     #[error("option {name}: expected {expected}, got {got}")]

@@ -10,22 +10,26 @@
 //! # Ok::<(), ascribe::Error>(())
 //! ```
 
-#![allow(missing_docs)]
+#![warn(missing_docs)]
 
 pub mod checkpoint;
 pub mod curvature;
 pub mod dataset;
+pub mod display;
 pub mod error;
 mod file;
 pub mod gradient;
 pub mod measurement;
 pub mod method;
+pub mod metric;
 pub mod model;
+pub mod plot;
 pub mod prelude;
 mod progress;
 mod random;
 pub mod scores;
 pub mod snapshot;
+mod statistics;
 pub mod task;
 pub mod train;
 

@@ -121,7 +121,9 @@ impl Measurement for NegativeSquaredError {
         let each = |x: &Tensor| x.size().iter().skip(1).product::<i64>();
         match each(outputs) == each(targets) {
             true => Ok(()),
-            false => Err(Error::shape("targets", format!("{} numbers per example, as the outputs", each(outputs)), each(targets))),
+            false => {
+                Err(Error::shape("targets", format!("{} numbers per example, as the outputs", each(outputs)), each(targets)))
+            }
         }
     }
 }

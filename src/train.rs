@@ -47,13 +47,19 @@ pub enum Keep {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Trainer {
+    /// Passes over the data.
     pub epochs: usize,
+    /// Examples in a step.
     pub batch_size: usize,
     /// Peak learning rate; the schedule multiplies it.
     pub learning_rate: f64,
+    /// How a gradient becomes a step.
     pub optimizer: Optimizer,
+    /// How the learning rate moves.
     pub schedule: Schedule,
+    /// Which checkpoints to keep.
     pub keep: Keep,
+    /// Initial weights, batch order and dropout.
     pub seed: u64,
 }
 

@@ -205,7 +205,8 @@ fn models() {
     let in_place = in_place.train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
     says(GradDot::default().fit(&in_place, &train).unwrap().score(&train), &["layer a", "in place"]);
 
-    let constant = Task::new(|p: &nn::Path| Logistic::new(p, 4, 3)).with_objective(|o: &Tensor, _: &Tensor| o.detach().select(1, 0));
+    let constant =
+        Task::new(|p: &nn::Path| Logistic::new(p, 4, 3)).with_objective(|o: &Tensor, _: &Tensor| o.detach().select(1, 0));
     says(constant.train(&Trainer::default(), &train), &["does not depend on the parameters"]);
 
     let empty = Task::new(|_: &nn::Path| |x: &Tensor, _: &mut Tape| x.shallow_clone());

@@ -250,7 +250,10 @@ fn proponents_are_the_sorted_row() {
     assert_eq!(ids(&scores.opponents(2, 4).unwrap()), order[..4]);
     let long = scores.frame().unwrap();
     assert_eq!(long.height(), test.len() * train.len());
-    assert_eq!(long.get_column_names().iter().map(|n| n.as_str()).take(5).collect::<Vec<_>>(), ["test", "train", "rank", "score", "method"]);
+    assert_eq!(
+        long.get_column_names().iter().map(|n| n.as_str()).take(5).collect::<Vec<_>>(),
+        ["test", "train", "rank", "score", "method"]
+    );
     assert_eq!(scores.top_k(3).unwrap().height(), 3 * test.len());
     let sum: f64 = long.column("score").unwrap().f32().unwrap().into_no_null_iter().map(f64::from).sum();
     assert!((sum - scores.tensor().sum(Kind::Double).double_value(&[])).abs() < 1e-3 * sum.abs().max(1.0));

@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 fn scored(inputs: &[i64]) -> Result<(Scores, Dataset, Dataset)> {
     let labels: Vec<i64> = (0..10).map(|i| i % 5).collect();
     let size: Vec<i64> = [10].iter().chain(inputs).copied().collect();
-    let pixels = Tensor::arange(size.iter().product::<i64>(), (Kind::Float, Device::Cpu)).view(size.as_slice());
+    let pixels = Tensor::arange(size.iter().product::<i64>(), (Kind::Float, Device::Cpu)).view(size.as_slice()) + 40.0;
     let train = Dataset::new(pixels, Tensor::from_slice(&labels))?.with_class_names(&["zero", "<one>", "two", "three", "four"]);
     let test = train.head(2)?;
     let scores = Scores::new(Tensor::arange(20, (Kind::Float, Device::Cpu)).view([2, 10]) - 5.0, "TRAK & co", &test, &train)?;
@@ -64,6 +64,8 @@ fn a_gallery_holds_the_pictures_it_promises() -> Result<()> {
     assert!(pictures.iter().all(|(width, colour, rows)| (*width, *colour, rows.len()) == (4, 0, 4 * 5)));
     // The strongest proponent is train example 9, the last; its last pixel is the largest of all, so white.
     assert_eq!(pictures[1].2.last(), Some(&255));
+    // The strongest opponent is train example 0, whose first pixel (after the byte of the row's filter) is the smallest: black.
+    assert_eq!(pictures[7].2[..2], [0, 0]);
     Gallery { k: 2 }.draw(&scores, &train, &test, 0).map(|figure| assert_eq!(figure.svg().matches("<image").count(), 5))
 }
 

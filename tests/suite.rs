@@ -2,9 +2,12 @@
 
 mod bad_input;
 mod dataset;
+mod display;
 mod golden;
 mod laws;
 mod layers;
+mod metric;
 mod oracles;
+mod plot;
 mod tasks;
 mod training;

@@ -20,7 +20,7 @@ fn the_same_seed_gives_the_same_weights_whatever_runs_beside_it() {
                     if i % 2 == 0 {
                         Some(weights_in_thread(3))
                     } else {
-                        weights_in_thread(9);
+                        let _ = weights_in_thread(9);
                         None
                     }
                 })

@@ -1,5 +1,6 @@
 """libtorch 2.13.0: the user's own, that of a Python torch, or the one inside the PyPI wheels."""
 
+import contextlib
 import os
 import platform
 import re
@@ -91,18 +92,19 @@ def present():
 def checked(folder, variable):
     found = version_of(folder)
     if found != VERSION:
-        raise Stop(f"{variable} leads to {folder}, which holds libtorch {found or 'in no version that can be read'}; "
+        raise Stop(f"{variable} leads to {folder}, which holds {found and 'libtorch ' + found or 'no libtorch'}; "
                    f"{VERSION} is needed. Unset {variable} to let set-up fetch it.")
     return folder
 
 
 def version_of(folder):
     """The version of the libtorch in a folder, or None."""
-    try:
+    with contextlib.suppress(OSError):
+        return (folder / "build-version").read_text().strip().split("+")[0]
+    with contextlib.suppress(OSError, TypeError):  # a Python torch has no such file
         header = (folder / "include/torch/headeronly/version.h").read_text()
         return ".".join(re.search(rf"define TORCH_VERSION_{part} (\d+)", header)[1] for part in ("MAJOR", "MINOR", "PATCH"))
-    except (OSError, TypeError):
-        return None
+    return None
 
 
 def unpack_wheels(folder):

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import itertools
 import shlex
 import subprocess
 import sys
@@ -33,16 +34,18 @@ def step(name):
 
 
 @contextlib.contextmanager
-def locked(folder, shared=False):
+def locked(folder):
     """Holds the lock of a folder; the system drops it when the process dies, however it dies."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a") as file:
-        mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        try:
-            fcntl.flock(file, mode | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another set-up that works in {folder}", file=sys.stderr, flush=True)
-            fcntl.flock(file, mode)
+        for attempt in itertools.count():
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt == 20:
+                    print(f"waiting for another set-up that works in {folder}", file=sys.stderr, flush=True)
+                time.sleep(0.1)
         yield
 
 

@@ -7,6 +7,7 @@ cargo would drop the unused versions from Cargo.lock before the prelude asks for
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -165,10 +166,11 @@ def clone(source, target):
 
 
 def immutable(path):
-    name = os.path.basename(path)
-    if name.startswith(("libctx", "libcode_", "ctx")):
+    path = Path(path)
+    if "incremental" in path.parts or path.name.startswith(("libctx", "libcode_", "ctx")):
         return False
-    return os.path.splitext(name)[1] in IMMUTABLE or name.startswith(("build-script-", "build_script_")) and "." not in name
+    build_script = path.parent.parent.name == "build" and path.name.startswith(("build-script-", "build_script_"))
+    return path.suffix in IMMUTABLE or (build_script and path.suffix == "")
 
 
 @contextlib.contextmanager
@@ -192,8 +194,6 @@ def workplace():
 
 def sweep():
     """Deletes the workplaces whose lock nobody holds."""
-    import fcntl
-
     for folder in LIVE.glob("*"):
         try:
             with open(folder / ".lock", "a") as file:

@@ -20,9 +20,13 @@ use crate::snapshot::Snapshot;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConjugateGradient {
+    /// λ.
     pub damping: Damping,
+    /// Most iterations for one solve.
     pub iterations: usize,
+    /// Residual at which a system counts as solved, relative to its right-hand side.
     pub tolerance: f64,
+    /// Accept what the iterations gave instead of failing.
     pub truncate: bool,
 }
 

@@ -19,6 +19,7 @@ use crate::snapshot::Snapshot;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Explicit {
+    /// λ.
     pub damping: Damping,
     /// Refuses larger models, since memory grows with p².
     pub largest_p: i64,

@@ -3,9 +3,13 @@ use tch::Tensor;
 /// Where one parameter lies in a flat vector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// As in the checkpoint: `fc1.weight`.
     pub name: String,
+    /// Shape of the parameter.
     pub shape: Vec<i64>,
+    /// First position in the flat vector.
     pub offset: i64,
+    /// Number of entries.
     pub len: i64,
 }
 

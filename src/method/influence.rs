@@ -27,6 +27,7 @@ use crate::task::Task;
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 pub struct Influence {
+    /// The route to `(H + λ)⁻¹`.
     pub curvature: Box<dyn Curvature>,
 }
 

@@ -26,12 +26,15 @@ pub enum Weighting {
 
 /// The parts a gradient method is made of; a published method chooses them and calls [`InnerProduct::fit`].
 pub struct InnerProduct<'a> {
+    /// Name for tables.
     pub name: String,
     /// Gradient of what on the test side; the train side is always the objective.
     pub explain: Of,
     /// Divide both sides by their length; a gradient of length zero scores zero.
     pub unit_norm: bool,
+    /// What the test side is multiplied by, fitted on the train objective.
     pub curvature: Option<&'a dyn Curvature>,
+    /// Weights of the checkpoints.
     pub weighting: Weighting,
 }
 

@@ -24,6 +24,7 @@ use crate::task::Task;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Random {
+    /// Another seed, other scores.
     pub seed: u64,
 }
 

@@ -39,6 +39,7 @@ pub enum Similarity {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RepresentationSimilarity {
+    /// How features are compared.
     pub similarity: Similarity,
     /// The layer whose input is the feature vector; the last one the tape saw if not given.
     pub layer: Option<String>,

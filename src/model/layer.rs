@@ -21,10 +21,15 @@ fn uniform(fan_in: i64) -> Init {
 /// Settings of a [`Conv2d`], as in PyTorch; pairs are (vertical, horizontal).
 #[derive(Clone, Copy, Debug)]
 pub struct ConvOptions {
+    /// Step of the window.
     pub stride: [i64; 2],
+    /// Zeros added on each side.
     pub padding: [i64; 2],
+    /// Distance between kernel points.
     pub dilation: [i64; 2],
+    /// Independent groups of channels.
     pub groups: i64,
+    /// Whether there is a bias.
     pub bias: bool,
 }
 
@@ -41,6 +46,7 @@ pub struct Conv2d {
     pub weight: Tensor,
     /// `[out]`
     pub bias: Option<Tensor>,
+    /// Stride, padding, dilation and groups.
     pub options: ConvOptions,
 }
 
@@ -70,6 +76,7 @@ pub struct LayerNorm {
     pub weight: Tensor,
     /// `[shape]`
     pub bias: Option<Tensor>,
+    /// Added to the variance.
     pub epsilon: f64,
 }
 
@@ -87,7 +94,9 @@ pub struct GroupNorm {
     pub weight: Tensor,
     /// `[channels]`
     pub bias: Option<Tensor>,
+    /// Independent groups of channels.
     pub groups: i64,
+    /// Added to the variance.
     pub epsilon: f64,
 }
 
@@ -109,7 +118,9 @@ pub struct BatchNorm {
     pub running_mean: Tensor,
     /// `[channels]`, not trained
     pub running_var: Tensor,
+    /// Share of the batch in the running averages.
     pub momentum: f64,
+    /// Added to the variance.
     pub epsilon: f64,
 }
 

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 
 /// An optimiser, with PyTorch's semantics and defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the fields stand in each variant's formula
 pub enum Optimizer {
     /// `v ← momentum·v + g + weight_decay·θ`, `θ ← θ − lr·v`.
     Sgd { momentum: f64, weight_decay: f64 },

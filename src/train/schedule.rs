@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 /// assert_eq!((cycle.factor(1, 10), cycle.factor(2, 10), cycle.factor(6, 10)), (0.5, 1.0, 0.5));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the fields stand in each variant's formula
 pub enum Schedule {
     /// 1.
     Constant,
