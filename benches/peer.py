@@ -1,5 +1,6 @@
 """Runs one named piece of work with dattri (or one measurement of the machine with torch) on the CPU and prints one
-JSON line: {"name": ..., "seconds": ..., "peak_rss_mb": ..., "extra": {...}}.
+JSON line: {"name": ..., "seconds": ..., "peak_rss_mb": ..., "extra": {...}}; extra["peak_above_mb"] is the peak of the
+timed part above what was resident before it (Linux only).
 
     "$(scripts/peers)" benches/peer.py grad_dot_mlp --mnist FOLDER --weights mlp.safetensors --out scores.npy
 
@@ -158,6 +159,24 @@ def peak_rss_mb():
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+def resident_mb(field):
+    """A field of Linux's account of this process; None where there is none."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith(field + ":"))
+    except (OSError, StopIteration):
+        return None
+
+
+def reset_peak():
+    """Sets the peak of this process to what is resident now; returns that, or None where Linux does not tell."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return resident_mb("VmRSS")
+    except OSError:
+        return None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[*WORKS, *MACHINE])
@@ -181,8 +200,9 @@ def main():
         if args.mnist is None:
             parser.error("this work needs --mnist")
         run, extra = attribution(args)
-        extra["rss_before_mb"] = round(peak_rss_mb(), 1)
+        before = reset_peak()
         scores, seconds = timed(run, args.repeat)
+        extra["peak_above_mb"] = None if before is None else round(resident_mb("VmHWM") - before, 1)
         scores = scores.detach().cpu().numpy()
         extra["finite"] = bool(np.isfinite(scores).all())
         if args.out:

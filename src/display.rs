@@ -51,10 +51,15 @@ impl<T: Show, E: Display> Show for Result<T, E> {
     }
 }
 
-/// Prints one value in two forms, for notebooks and for terminals; the only place that prints results.
+/// Prints one value as HTML for notebooks and as text for terminals.
 pub(crate) fn show(html: &str, plain: &str) {
+    show_as("text/html", html, plain);
+}
+
+/// Prints one value in a rich form and as text; the only place that prints results.
+pub(crate) fn show_as(kind: &str, rich: &str, plain: &str) {
     let mut out = std::io::stdout().lock();
-    for (kind, content) in [("text/html", html), ("text/plain", plain)] {
+    for (kind, content) in [(kind, rich), ("text/plain", plain)] {
         // A closed output is no reason to stop a computation.
         let _ = writeln!(out, "EVCXR_BEGIN_CONTENT {kind}\n{content}\nEVCXR_END_CONTENT");
     }

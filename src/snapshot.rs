@@ -52,6 +52,13 @@ pub struct Snapshot {
 impl Snapshot {
     /// A network with fresh weights drawn from `seed`.
     pub(crate) fn fresh(task: &Task, seed: u64) -> Result<Snapshot> {
+        let mut snapshot = Snapshot::build(task, Some(seed))?;
+        snapshot.name = format!("fresh weights, seed {seed}");
+        Ok(snapshot)
+    }
+
+    /// A network whose weights are to be overwritten, unless there is a seed.
+    fn build(task: &Task, seed: Option<u64>) -> Result<Snapshot> {
         let (store, network) = build(&task.architecture, seed)?;
         let mut named: Vec<(String, Tensor)> = store.variables().into_iter().collect();
         named.sort_by(|a, b| a.0.cmp(&b.0));
@@ -71,7 +78,7 @@ impl Snapshot {
             buffers,
             objective: task.objective.clone(),
             measurement: task.measurement.clone(),
-            name: format!("fresh weights, seed {seed}"),
+            name: String::new(),
             learning_rate: 0.0,
             _store: store,
         })
@@ -79,7 +86,7 @@ impl Snapshot {
 
     /// A network with the weights of a checkpoint.
     pub(crate) fn new(task: &Task, checkpoint: &Checkpoint) -> Result<Snapshot> {
-        let mut snapshot = Snapshot::fresh(task, 0)?;
+        let mut snapshot = Snapshot::build(task, None)?;
         snapshot.name = checkpoint.name();
         snapshot.learning_rate = checkpoint.learning_rate;
         let mut wrong = Vec::new();
@@ -240,10 +247,12 @@ pub(crate) fn same(a: &Tensor, b: &Tensor) -> bool {
     a.data_ptr() == b.data_ptr() && a.size() == b.size()
 }
 
-fn build(architecture: &Architecture, seed: u64) -> Result<(nn::VarStore, Box<dyn Model>)> {
+fn build(architecture: &Architecture, seed: Option<u64>) -> Result<(nn::VarStore, Box<dyn Model>)> {
     guarded(|| {
         let _alone = SEEDING.lock().unwrap_or_else(PoisonError::into_inner);
-        tch::manual_seed(seed as i64);
+        if let Some(seed) = seed {
+            tch::manual_seed(seed as i64);
+        }
         let store = nn::VarStore::new(Device::Cpu);
         let network = architecture(&store.root());
         Ok((store, network))

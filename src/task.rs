@@ -23,7 +23,7 @@ pub(crate) type Architecture = Arc<dyn Fn(&nn::Path) -> Box<dyn Model> + Send + 
 /// use ascribe::prelude::*;
 /// let (train, test) = dataset::digits()?.split(200, 100, 0)?;
 /// let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 16, 10])).with_measurement(Margin);
-/// let task = task.train(&Trainer { epochs: 15, ..default() }, &train)?;
+/// let task = task.train(&Trainer { epochs: 15, learning_rate: 0.01, ..default() }, &train)?;
 /// assert!(task.accuracy(&test)? > 0.6);
 /// # Ok::<(), ascribe::Error>(())
 /// ```
@@ -107,7 +107,12 @@ impl Task {
     }
 
     /// Share of examples whose largest output is the label, with the last checkpoint.
+    ///
+    /// Errors: [`Error::Data`] if the targets are not class labels.
     pub fn accuracy(&self, data: &Dataset) -> Result<f64> {
+        if data.labels().is_none() {
+            return Err(Error::data(data.name(), "accuracy needs one class label per example"));
+        }
         let snapshot = self.snapshot(self.checkpoints.len().saturating_sub(1))?;
         let predicted = snapshot.outputs(data)?.argmax(-1, false);
         guarded(|| Ok(predicted.eq_tensor(data.targets()).to_kind(tch::Kind::Float).mean(None::<tch::Kind>).double_value(&[])))

@@ -9,5 +9,6 @@ mod layers;
 mod metric;
 mod oracles;
 mod plot;
+mod readme;
 mod tasks;
 mod training;

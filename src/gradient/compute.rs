@@ -142,7 +142,7 @@ fn form(record: &Record, delta: &Tensor, n: i64) -> Result<Form> {
             let index = record.input.reshape([n, -1]).to_kind(Kind::Int64);
             let mut delta = delta.reshape([n, index.size()[1], -1]);
             if let Some(row) = padding {
-                delta = delta * index.not_equal(*row).unsqueeze(-1);
+                delta *= index.not_equal(*row).unsqueeze(-1);
             }
             Form::Lookup { index, delta }
         }

@@ -16,11 +16,11 @@ pub use random::Random;
 pub use representation::{RepresentationSimilarity, Similarity};
 pub use trac_in::TracIn;
 
-use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series};
+use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series, SortMultipleOptions};
 use tch::Tensor;
 
 use crate::dataset::Dataset;
-use crate::error::{Result, guarded};
+use crate::error::{Error, Result, guarded};
 use crate::scores::Scores;
 use crate::task::Task;
 
@@ -64,6 +64,18 @@ pub trait Attributor {
         table.push(Series::new("self_influence".into(), values).into_column());
         table.extend(frame.columns().iter().filter(|c| c.name().as_str() != "example").cloned());
         Ok(DataFrame::new(frame.height(), table)?)
+    }
+
+    /// The `k` train examples with the largest self-influence, largest first: where to look for wrong labels.
+    ///
+    /// Errors: [`Error::Data`] unless `k` is between 1 and the number of train examples.
+    fn suspects(&self, k: usize) -> Result<DataFrame> {
+        let table = self.self_influence()?;
+        if k == 0 || k > table.height() {
+            return Err(Error::data("k", format!("expected 1 to {} (the train examples), got {k}", table.height())));
+        }
+        let order = SortMultipleOptions::default().with_order_descending(true).with_maintain_order(true);
+        Ok(table.sort(["self_influence"], order)?.head(Some(k)))
     }
 }
 

@@ -1,6 +1,7 @@
 use polars::prelude::{Column, DataFrame, DataType, IntoColumn, NamedFrom, Series};
 
 use crate::error::{Error, Result};
+use crate::method::Attributor;
 use crate::statistics::wilson;
 
 /// How soon planted examples are found when a table is inspected from its largest score down.
@@ -52,4 +53,29 @@ pub fn detection(table: &DataFrame, score: &str, truth: &str) -> Result<DataFram
         column("high", intervals.iter().map(|i| i.1).collect()),
     ];
     Ok(DataFrame::new(n + 1, columns)?)
+}
+
+/// [`detection`] by self-influence for several fitted methods, one below the other, with a column `method`.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let noisy = dataset::flip_labels(&dataset::digits()?.head(100)?, 10, 0)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer::default(), &noisy)?;
+/// let fitted = [GradDot::default().fit(&task, &noisy)?, Random::default().fit(&task, &noisy)?];
+/// let curves = metric::detections(&fitted, "flipped")?;
+/// assert_eq!(curves.height(), 2 * 101);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub fn detections(fitted: &[Box<dyn Attributor>], truth: &str) -> Result<DataFrame> {
+    let mut all: Option<DataFrame> = None;
+    for attributor in fitted {
+        let mut curve = detection(&attributor.self_influence()?, "self_influence", truth)?;
+        let names = vec![attributor.name(); curve.height()];
+        curve.with_column(Series::new("method".into(), names).into_column())?;
+        all = Some(match all {
+            Some(above) => above.vstack(&curve)?,
+            None => curve,
+        });
+    }
+    all.ok_or_else(|| Error::data("fitted methods", "expected at least one, got none"))
 }

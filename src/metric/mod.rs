@@ -1,5 +1,7 @@
 //! Is the attribution right? One metric per file; each gives a `DataFrame`.
 
+mod accuracy;
 mod detection;
 
-pub use detection::detection;
+pub use accuracy::accuracy;
+pub use detection::{detection, detections};

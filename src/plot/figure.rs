@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Write;
 use std::path::Path;
 
-use crate::display::{escape, show};
+use crate::display::show_as;
 use crate::error::{Error, Result};
 use crate::file::write_aside;
 
@@ -55,7 +55,7 @@ impl Figure {
 
     /// Shows the picture in the notebook, and its one-line description in a terminal.
     pub fn evcxr_display(&self) {
-        show(&format!("<div role=\"img\" aria-label=\"{}\">{}</div>", escape(&self.about), self.svg), &format!("{self:?}"));
+        show_as("image/svg+xml", &self.svg, &format!("{self:?}"));
     }
 }
 

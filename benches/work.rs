@@ -1,0 +1,142 @@
+//! What is measured: a model, a method and how the peer's scores compare with ours.
+
+use std::path::PathBuf;
+
+use ascribe::prelude::*;
+use ascribe::tch::{Kind, Tensor};
+
+use crate::{Outcome, report};
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Network {
+    /// 784-128-64-10, 109,386 parameters.
+    Mlp,
+    /// 7,850 parameters.
+    Logistic,
+}
+
+/// How the peer's scores are held against ours.
+#[derive(Clone, Copy)]
+pub enum Against {
+    /// Both compute the same numbers: largest difference over the largest score.
+    Same,
+    /// The peer estimates them from random projections: Pearson correlation with our exact scores.
+    Sketch,
+}
+
+/// One row of the comparison; `name` is also the name of the work in `peer.py`.
+pub struct Work {
+    pub name: &'static str,
+    pub network: Network,
+    pub method: fn() -> Box<dyn Method>,
+    /// Each train example for itself instead of test × train.
+    pub itself: bool,
+    pub against: Against,
+    /// Runs of ours before and after each run of the peer, and runs of the peer.
+    pub repeats: (usize, usize),
+}
+
+const fn work(name: &'static str, network: Network, method: fn() -> Box<dyn Method>, against: Against) -> Work {
+    Work { name, network, method, itself: false, against, repeats: (5, 1) }
+}
+
+pub const WORKS: [Work; 8] = [
+    work("grad_dot_mlp", Network::Mlp, grad_dot, Against::Sketch),
+    work("grad_dot_mlp_exact", Network::Mlp, grad_dot, Against::Same),
+    Work { repeats: (5, 3), ..work("grad_dot_logistic", Network::Logistic, grad_dot, Against::Sketch) },
+    Work { repeats: (5, 3), ..work("grad_dot_logistic_exact", Network::Logistic, grad_dot, Against::Same) },
+    work("grad_cos_mlp", Network::Mlp, grad_cos, Against::Sketch),
+    Work { itself: true, ..work("self_influence_mlp", Network::Mlp, grad_dot, Against::Sketch) },
+    Work { repeats: (2, 1), ..work("influence_explicit_logistic", Network::Logistic, explicit, Against::Same) },
+    Work { repeats: (2, 1), ..work("influence_cg_logistic", Network::Logistic, conjugate_gradient, Against::Same) },
+];
+
+fn grad_dot() -> Box<dyn Method> {
+    Box::new(GradDot::default())
+}
+
+fn grad_cos() -> Box<dyn Method> {
+    Box::new(GradCos::default())
+}
+
+fn explicit() -> Box<dyn Method> {
+    Box::new(Influence::new(Explicit { damping: Damping::Absolute(0.01), ..default() }))
+}
+
+fn conjugate_gradient() -> Box<dyn Method> {
+    let ten = ConjugateGradient { damping: Damping::Absolute(0.01), iterations: 10, truncate: true, ..default() };
+    Box::new(Influence::new(ten))
+}
+
+impl Work {
+    /// `5000 x 500`, or `5000` for self-influence.
+    pub fn size(&self, n_train: usize, n_test: usize) -> String {
+        match self.itself {
+            true => n_train.to_string(),
+            false => format!("{n_train} x {n_test}"),
+        }
+    }
+
+    /// Fits and scores: what is timed.
+    pub fn run(&self, task: &Task, train: &Dataset, test: &Dataset) -> Outcome<Tensor> {
+        let fitted = (self.method)().fit(task, train)?;
+        Ok(match self.itself {
+            true => fitted.self_scores()?,
+            false => fitted.score(test)?.tensor().shallow_clone(),
+        })
+    }
+
+    /// `difference 2e-7` or `correlation 0.98`.
+    pub fn agreement(&self, ours: &Tensor, theirs: &Tensor) -> Outcome<String> {
+        if ours.size() != theirs.size() {
+            return Err(format!("{}: our scores are {:?}, the peer's {:?}", self.name, ours.size(), theirs.size()).into());
+        }
+        let (ours, theirs) = (ours.to_kind(Kind::Double), theirs.to_kind(Kind::Double));
+        Ok(match self.against {
+            Against::Same => {
+                let scale = ours.abs().max().double_value(&[]);
+                format!("difference {:.1e}", (ours - theirs).abs().max().double_value(&[]) / scale)
+            }
+            Against::Sketch => {
+                let centred = |x: Tensor| &x - x.mean(Kind::Double);
+                let (a, b) = (centred(ours), centred(theirs));
+                let product = (&a * &b).sum(Kind::Double).double_value(&[]);
+                let lengths = a.norm().double_value(&[]) * b.norm().double_value(&[]);
+                format!("correlation {:.4}", product / lengths)
+            }
+        })
+    }
+}
+
+impl Network {
+    fn name(self) -> &'static str {
+        match self {
+            Network::Mlp => "mlp",
+            Network::Logistic => "logistic",
+        }
+    }
+
+    /// Where the trained weights lie, for the peer and for the processes that measure memory.
+    pub fn weights(self) -> PathBuf {
+        report::folder().join(format!("{}.safetensors", self.name()))
+    }
+
+    fn task(self) -> Task {
+        match self {
+            Network::Mlp => Task::new(|p: &nn::Path| Mlp::new(p, &[784, 128, 64, 10])),
+            Network::Logistic => Task::new(|p: &nn::Path| Logistic::new(p, 784, 10)),
+        }
+    }
+
+    /// Trains for a few epochs and saves the weights.
+    pub fn train(self, train: &Dataset) -> Outcome<Task> {
+        let task = self.task().train(&Trainer { epochs: 3, ..default() }, train)?;
+        task.checkpoints()[0].save(self.weights())?;
+        Ok(task)
+    }
+
+    /// The task with the weights saved before.
+    pub fn load(self) -> Outcome<Task> {
+        Ok(self.task().with_checkpoints(vec![Checkpoint::load(self.weights())?])?)
+    }
+}

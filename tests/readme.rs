@@ -1,0 +1,57 @@
+//! The README's code, compiled and run as printed there.
+
+use ascribe::prelude::*;
+
+const README: &str = include_str!("../README.md");
+const HERE: &str = include_str!("readme.rs");
+
+/// Every line of the README's Rust blocks stands in this file, in the functions below.
+#[test]
+fn the_code_of_the_readme_is_the_code_of_this_file() {
+    let here: Vec<&str> = HERE.lines().map(str::trim).collect();
+    let blocks: Vec<&str> = README.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2);
+    for line in blocks.iter().flat_map(|block| block.lines()).filter(|line| !line.trim().is_empty()) {
+        let wanted: String = line.split_whitespace().collect();
+        let found = here.iter().any(|l| l.split_whitespace().collect::<String>() == wanted);
+        assert!(found, "not in tests/readme.rs: {line}");
+    }
+}
+
+#[rustfmt::skip]
+fn first() -> Result<DataFrame, Error> {
+    let (train, test) = dataset::digits()?.split(1_000, 200, 0)?;
+    let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 32, 10])).train(&Trainer::default(), &train)?;
+    let scores = GradDot::default().fit(&task, &train)?.score(&test)?; // [200, 1000], exact
+    assert_eq!(scores.tensor().size(), [200, 1000]);
+    scores.proponents(0, 5)?                                             // a DataFrame: who raised the answer for test image 0
+    ;
+    scores.proponents(0, 5)
+}
+
+#[rustfmt::skip]
+struct Tiny { first: nn::Linear, last: nn::Linear }
+
+#[rustfmt::skip]
+impl Model for Tiny {
+    fn forward(&self, x: &Tensor, tape: &mut Tape) -> Tensor {
+        let hidden = tape.linear("first", &self.first, x).gelu("none");
+        tape.linear("last", &self.last, &hidden)
+    }
+}
+
+#[rustfmt::skip]
+#[allow(clippy::let_and_return)] // the line is the README's
+fn own_model() -> Task {
+    let task = Task::new(|p: &nn::Path| Tiny { first: layer::linear(p / "first", 64, 8), last: layer::linear(p / "last", 8, 10) });
+    task
+}
+
+#[test]
+fn the_code_of_the_readme_runs() {
+    assert_eq!(first().unwrap().height(), 5);
+    let train = dataset::digits().unwrap().head(100).unwrap();
+    let task = own_model().train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
+    let gradients = task.snapshot(0).unwrap().gradients(Of::Measurement, &train).unwrap();
+    assert_eq!(gradients.describe().len(), 2, "both layers were seen by the tape");
+}
