@@ -1,9 +1,11 @@
 //! One error type for the whole library.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::Path;
+use std::sync::Once;
 
 /// What a fallible call of this crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -108,19 +110,42 @@ fn first_line(message: &str) -> String {
     line.trim_start_matches("Internal torch error: ").to_string()
 }
 
+thread_local! {
+    /// Whether this thread runs guarded code, whose panics become errors and need no message of their own; and where it panicked.
+    /// Not shared state: a flag of the innermost `guarded` call, restored when it returns.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+    static PLACE: Cell<Option<String>> = const { Cell::new(None) };
+}
+
 /// Runs code that calls libtorch through tch's panicking surface, or that a user wrote, and turns a panic into an error.
 ///
 /// This is the one place where panics stop: every public entry that computes goes through it.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    hush_guarded_panics();
     let recording = grad_enabled();
-    match catch_unwind(AssertUnwindSafe(work)) {
+    let outer = GUARDED.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(outer);
+    match outcome {
         Ok(result) => result,
         Err(payload) => {
             // A panic inside `tch::no_grad` leaves gradients switched off for the rest of the thread.
             set_grad_enabled(recording);
-            Err(Error::Torch(first_line(&panic_message(payload))))
+            Err(error_of(payload))
         }
     }
+}
+
+/// Keeps the default message and backtrace, pages long for a C++ error, for panics that nobody catches.
+fn hush_guarded_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| match GUARDED.get() {
+            true => PLACE.set(info.location().map(ToString::to_string)),
+            false => before(info),
+        }));
+    });
 }
 
 fn set_grad_enabled(enabled: bool) -> bool {
@@ -134,14 +159,17 @@ fn grad_enabled() -> bool {
     before
 }
 
-fn panic_message(payload: Box<dyn Any + Send>) -> String {
+fn error_of(payload: Box<dyn Any + Send>) -> Error {
     let text = match payload.downcast::<String>() {
         Ok(text) => *text,
         Err(payload) => payload.downcast::<&str>().map(|text| text.to_string()).unwrap_or_default(),
     };
     // tch panics by unwrapping: the libtorch message stands inside `called Result::unwrap() on an Err value: Torch("...")`.
     match text.split_once("Torch(\"") {
-        Some((_, inner)) => inner.split("\\n").next().unwrap_or(inner).trim_end_matches("\")").to_string(),
-        None => text,
+        Some((_, inner)) => Error::Torch(inner.split("\\n").next().unwrap_or(inner).trim_end_matches("\")").to_string()),
+        None => {
+            let place = PLACE.take().unwrap_or_else(|| "unknown place".into());
+            Error::Unsupported(format!("the code panicked at {place}: {}", first_line(&text)))
+        }
     }
 }

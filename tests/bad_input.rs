@@ -215,7 +215,7 @@ fn models() {
         let _ = p;
         panic!("my own mistake")
     });
-    says(panics.train(&Trainer::default(), &train), &["my own mistake"]);
+    says(panics.train(&Trainer::default(), &train), &["panicked at tests/bad_input.rs", "my own mistake"]);
     let scalar = tasks::logistic().with_objective(|o: &Tensor, _: &Tensor| o.sum(None::<Kind>));
     says(
         scalar.train(&Trainer::default(), &train).and_then(|t| GradDot::default().fit(&t, &train)?.score(&train)),
