@@ -38,8 +38,9 @@ notebooks:
 	@$(PYTHON) scripts/notebooks --times
 
 bench:
-	@$(PYTHON) scripts/setup tests
+	@$(PYTHON) scripts/setup notebooks
 	$(CARGO) bench --locked
+	@$(PYTHON) scripts/notebooks --to target/bench --csv target/bench/notebook.csv 01
 
 clean:
 	rm -rf target .venv

@@ -69,10 +69,12 @@ def standard_library_sources():
             raise Stop("`rustc` was not found; install Rust first (rustup.rs)")
         if (Path(sysroot) / "lib/rustlib/src/rust/library/core").is_dir():
             return
-        if shutil.which("rustup") is None:
-            raise Stop("the Rust sources are missing; install the package `rust-src` the way you installed Rust")
-        run(["rustup", "component", "add", "rust-src"], cwd=ROOT)
-        this.say("added with rustup")
+        # Without them the kernel works, more slowly: it asks the compiler for the types it cannot infer.
+        try:
+            run(["rustup", "component", "add", "rust-src"], cwd=ROOT)
+            this.say("added with rustup")
+        except (Stop, OSError):
+            this.say("missing; add the component `rust-src` to Rust for a faster kernel")
 
 
 def kernel_spec():
@@ -98,6 +100,7 @@ def kernel_environment(workplace, toolchain):
     env[libraries] = os.pathsep.join(filter(None, [str(LIBTORCH / "lib"), env.get(libraries)]))
     env["LIBTORCH"] = str(LIBTORCH)  # as .cargo/config.toml spells it: another spelling would rebuild torch-sys
     env["EVCXR_TMPDIR"] = str(workplace)
+    env.setdefault("OMP_WAIT_POLICY", "passive")  # as in .cargo/config.toml
     # evcxr and its analyser find cargo in different ways; see parts/toolchain.py.
     if shutil.which("rustup"):
         env["RUSTUP_TOOLCHAIN"] = str(toolchain)

@@ -83,7 +83,7 @@ def state():
     for path in ("Cargo.toml", "Cargo.lock", ".cargo/config.toml", "scripts/parts/warm.py", "scripts/parts/toolchain.py"):
         dependencies.update((ROOT / path).read_bytes())
     everything = dependencies.copy()
-    for path in [ROOT / "build.rs", *sorted((ROOT / "src").rglob("*.rs"))]:
+    for path in [ROOT / "build.rs", *sorted((ROOT / "src").rglob("*.rs")), *sorted((ROOT / "data").glob("*.gz"))]:
         everything.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
     return dependencies.hexdigest(), everything.hexdigest()
 
