@@ -39,7 +39,7 @@ notebooks:
 
 bench:
 	@$(PYTHON) scripts/setup notebooks
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --profile dev --bench compare # what a notebook runs, with no second build of the dependencies
 	@$(PYTHON) scripts/notebooks --to target/bench --csv target/bench/notebook.csv 01
 
 clean:

@@ -116,9 +116,9 @@ fn compare(arguments: &Arguments) -> Outcome<()> {
         for work in works {
             eprintln!("measuring {} ...", work.name);
             table.push(row(work, task(work.network), &few, &test, peer.as_ref(), &sizes)?);
-            files.retain(|file| !format!("{file:?}").contains("compare"));
-            files.push(table.save("compare")?);
+            table.save("compare")?; // after each row: the peer takes minutes
         }
+        files.push(table.save("compare")?);
         println!("\n{}", table.text(&PRINTED));
     }
     if arguments.wants("growth") {

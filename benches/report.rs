@@ -24,11 +24,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// Writes `<name>.csv` into the folder of results, aside and then renamed, so that a killed run leaves the old file.
+    /// Writes `<name>.csv` into the folder of results, aside and then renamed, so that a killed run leaves the old file or none.
     pub fn save(&self, name: &str) -> io::Result<PathBuf> {
         let path = folder().join(format!("{name}.csv"));
         let aside = path.with_extension("csv.tmp");

@@ -20,8 +20,9 @@ pub enum Network {
 pub enum Against {
     /// Both compute the same numbers: largest difference over the largest score.
     Same,
-    /// The peer estimates them from random projections: Pearson correlation with our exact scores.
-    Sketch,
+    /// The peer estimates them otherwise (from random projections; from another start of a truncated iteration): Pearson
+    /// correlation with ours.
+    Alike,
 }
 
 /// One row of the comparison; `name` is also the name of the work in `peer.py`.
@@ -41,14 +42,14 @@ const fn work(name: &'static str, network: Network, method: fn() -> Box<dyn Meth
 }
 
 pub const WORKS: [Work; 8] = [
-    work("grad_dot_mlp", Network::Mlp, grad_dot, Against::Sketch),
+    work("grad_dot_mlp", Network::Mlp, grad_dot, Against::Alike),
     work("grad_dot_mlp_exact", Network::Mlp, grad_dot, Against::Same),
-    Work { repeats: (5, 3), ..work("grad_dot_logistic", Network::Logistic, grad_dot, Against::Sketch) },
+    Work { repeats: (5, 3), ..work("grad_dot_logistic", Network::Logistic, grad_dot, Against::Alike) },
     Work { repeats: (5, 3), ..work("grad_dot_logistic_exact", Network::Logistic, grad_dot, Against::Same) },
-    work("grad_cos_mlp", Network::Mlp, grad_cos, Against::Sketch),
-    Work { itself: true, ..work("self_influence_mlp", Network::Mlp, grad_dot, Against::Sketch) },
+    work("grad_cos_mlp", Network::Mlp, grad_cos, Against::Alike),
+    Work { itself: true, ..work("self_influence_mlp", Network::Mlp, grad_dot, Against::Alike) },
     Work { repeats: (2, 1), ..work("influence_explicit_logistic", Network::Logistic, explicit, Against::Same) },
-    Work { repeats: (2, 1), ..work("influence_cg_logistic", Network::Logistic, conjugate_gradient, Against::Same) },
+    Work { repeats: (2, 1), ..work("influence_cg_logistic", Network::Logistic, conjugate_gradient, Against::Alike) },
 ];
 
 fn grad_dot() -> Box<dyn Method> {
@@ -97,7 +98,7 @@ impl Work {
                 let scale = ours.abs().max().double_value(&[]);
                 format!("difference {:.1e}", (ours - theirs).abs().max().double_value(&[]) / scale)
             }
-            Against::Sketch => {
+            Against::Alike => {
                 let centred = |x: Tensor| &x - x.mean(Kind::Double);
                 let (a, b) = (centred(ours), centred(theirs));
                 let product = (&a * &b).sum(Kind::Double).double_value(&[]);

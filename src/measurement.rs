@@ -117,13 +117,19 @@ impl Measurement for NegativeSquaredError {
     }
 
     fn check(&self, outputs: &Tensor, targets: &Tensor) -> Result<()> {
-        // Outputs may come from a few examples only.
-        let each = |x: &Tensor| x.size().iter().skip(1).product::<i64>();
+        // Outputs may come from a few examples only, so the first dimension is left out; a trailing 1 may be missing.
+        let each = |x: &Tensor| {
+            let size = x.size();
+            let rest = size.get(1..).unwrap_or_default();
+            rest.strip_suffix(&[1]).unwrap_or(rest).to_vec()
+        };
         match each(outputs) == each(targets) {
             true => Ok(()),
-            false => {
-                Err(Error::shape("targets", format!("{} numbers per example, as the outputs", each(outputs)), each(targets)))
-            }
+            false => Err(Error::shape(
+                "targets",
+                format!("{:?} per example, as the outputs", each(outputs)),
+                format!("{:?}", each(targets)),
+            )),
         }
     }
 }

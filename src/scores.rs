@@ -10,11 +10,13 @@ use tch::{Kind, Tensor};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::file::{read_json, write_aside, write_json};
+use crate::snapshot::all_finite;
 
 /// Scores of every train example for every test example, `[n_test, n_train]`, larger = stronger proponent.
 ///
-/// Rows are test examples, columns train examples, always. A positive score says that the train example raises the
-/// measurement of the test example; a negative one that it lowers it.
+/// Rows are test examples, columns train examples, always. A positive score says that the train example raises the number
+/// explained on the test example, a negative one that it lowers it. That number is the task's measurement for `Influence`, and
+/// the training objective for `GradDot`, `GradCos` and `TracIn`, as their papers define them.
 ///
 /// ```
 /// use ascribe::prelude::*;
@@ -40,6 +42,31 @@ pub(crate) struct About {
     method: String,
     test: Vec<u32>,
     train: Vec<u32>,
+    /// Digests of the inputs, since ids alone are 0, 1, 2, … for every dataset.
+    test_inputs: String,
+    train_inputs: String,
+}
+
+impl About {
+    fn new(method: String, test: &Dataset, train: &Dataset) -> About {
+        let (test_inputs, train_inputs) = (test.digest(), train.digest());
+        About { method, test: test.examples(), train: train.examples(), test_inputs, train_inputs }
+    }
+
+    /// That these are the examples the scores are about.
+    fn check(&self, name: &str, test: &Dataset, train: &Dataset) -> Result<()> {
+        let sides = [("test", &self.test, &self.test_inputs, test), ("train", &self.train, &self.train_inputs, train)];
+        for (side, ids, inputs, given) in sides {
+            if *ids != given.examples() {
+                let reason = format!("its {side} examples are not the given ones ({} ids against {})", ids.len(), given.len());
+                return Err(Error::data(name, reason));
+            }
+            if *inputs != given.digest() {
+                return Err(Error::data(name, format!("its {side} examples have the given ids, but other inputs")));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Clone for Scores {
@@ -54,7 +81,7 @@ impl Scores {
     ///
     /// Errors: [`Error::Shape`] if it is not `[n_test, n_train]`; [`Error::Numerical`] if an entry is not finite.
     pub fn new(values: Tensor, method: impl Into<String>, test: &Dataset, train: &Dataset) -> Result<Scores> {
-        let about = About { method: method.into(), test: test.examples(), train: train.examples() };
+        let about = About::new(method.into(), test, train);
         Scores::assemble(values, about, test.frame().clone(), train.frame().clone())
     }
 
@@ -64,7 +91,7 @@ impl Scores {
             return Err(Error::shape("scores", format!("[n_test, n_train] = {expected:?}"), format!("{:?}", values.size())));
         }
         let values = values.detach().to_kind(Kind::Float).contiguous();
-        if !values.sum(Kind::Double).double_value(&[]).is_finite() {
+        if !all_finite(&values) {
             let hint = "a score is NaN or infinite; look for saturated outputs, or raise the damping";
             return Err(Error::numerical(&about.method, hint));
         }
@@ -123,6 +150,11 @@ impl Scores {
         self.extreme(i, k, false)
     }
 
+    /// An error unless the scores are about these examples.
+    pub(crate) fn check(&self, test: &Dataset, train: &Dataset) -> Result<()> {
+        self.about.check("scores", test, train)
+    }
+
     fn extreme(&self, i: usize, k: usize, largest: bool) -> Result<DataFrame> {
         check_position("test", i, self.n_test())?;
         let (scores, columns) = self.ranked(&self.values.get(i as i64).unsqueeze(0), k, largest)?;
@@ -164,14 +196,22 @@ impl Scores {
             return Err(Error::data("k", format!("expected 1 to {} (the train examples), got {k}", self.n_train())));
         }
         guarded(|| {
-            let (mut values, mut index) = match k == self.n_train() {
-                true => rows.sort_stable(true, -1, largest),
-                false => rows.topk(k as i64, -1, largest, true),
-            };
-            values = values.contiguous().view([-1]);
-            index = index.contiguous().view([-1]);
-            let index = Vec::<i64>::try_from(&index)?;
-            Ok((Vec::<f32>::try_from(&values)?, index.into_iter().map(|i| i as IdxSize).collect()))
+            let (height, k) = (rows.size()[0], k as i64);
+            let (mut scores, mut columns) = (Vec::new(), Vec::new());
+            let limits = Vec::<f32>::try_from(&rows.topk(k, -1, largest, true).0.select(1, k - 1).contiguous())?;
+            for (i, limit) in (0..height).zip(limits) {
+                let row = Vec::<f32>::try_from(&rows.get(i).contiguous())?;
+                let beats = |a: f32, b: f32| if largest { a >= b } else { a <= b };
+                let mut chosen: Vec<IdxSize> = (0..row.len() as IdxSize).filter(|&j| beats(row[j as usize], limit)).collect();
+                chosen.sort_by(|&a, &b| {
+                    let order = row[a as usize].total_cmp(&row[b as usize]);
+                    if largest { order.reverse() } else { order }
+                });
+                chosen.truncate(k as usize);
+                scores.extend(chosen.iter().map(|&j| row[j as usize]));
+                columns.extend(chosen);
+            }
+            Ok((scores, columns))
         })
     }
 
@@ -234,12 +274,7 @@ impl Scores {
     pub fn load(path: impl AsRef<Path>, test: &Dataset, train: &Dataset) -> Result<Scores> {
         let path = path.as_ref();
         let about: About = read_json(&path.with_extension("json"))?;
-        for (side, stored, given) in [("test", &about.test, test.examples()), ("train", &about.train, train.examples())] {
-            if *stored != given {
-                let reason = format!("its {side} examples are not the given ones ({} ids against {})", stored.len(), given.len());
-                return Err(Error::data(path.display().to_string(), reason));
-            }
-        }
+        about.check(&path.display().to_string(), test, train)?;
         let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
         let array: Array2<f32> = ndarray_npy::ReadNpyExt::read_npy(file)
             .map_err(|e| Error::data(path.display().to_string(), format!("not a readable float32 .npy file ({e})")))?;

@@ -1,5 +1,6 @@
 //! One network with the weights of one checkpoint.
 
+use std::cell::OnceCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::{Device, Kind, Tensor, nn, no_grad};
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub(crate) measurement: Arc<dyn Measurement>,
     name: String,
     pub(crate) learning_rate: f64,
+    /// Whether the tape suffices, once it is known.
+    taped: OnceCell<bool>,
     _store: nn::VarStore,
 }
 
@@ -80,6 +83,7 @@ impl Snapshot {
             measurement: task.measurement.clone(),
             name: String::new(),
             learning_rate: 0.0,
+            taped: OnceCell::new(),
             _store: store,
         })
     }
@@ -177,6 +181,15 @@ impl Snapshot {
         (outputs, tape.into_records())
     }
 
+    /// Whether per-example gradients may be taken from the tape; asked on data once, then remembered.
+    pub(crate) fn taped(&self, inputs: &Tensor, targets: &Tensor) -> Result<bool> {
+        if let Some(&known) = self.taped.get() {
+            return Ok(known);
+        }
+        let found = Gradients::tape_suffices(self, inputs, targets)?;
+        Ok(*self.taped.get_or_init(|| found))
+    }
+
     /// `[n]` of a batch, with its graph.
     pub(crate) fn measured(&self, of: Of, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let values = self.measurement(of).measure(outputs, targets);
@@ -261,8 +274,14 @@ fn build(architecture: &Architecture, seed: Option<u64>) -> Result<(nn::VarStore
 
 /// Where all values of a tensor are finite, the tensor; else an error that names the operation.
 pub(crate) fn finite(operation: &str, values: Tensor, hint: &str) -> Result<Tensor> {
-    match values.sum(Kind::Double).double_value(&[]).is_finite() {
+    match all_finite(&values) {
         true => Ok(values),
         false => Err(Error::numerical(operation, hint)),
     }
+}
+
+/// Whether no value is NaN or infinite. One such value makes the sum so too; where a sum of finite values merely overflows,
+/// each is looked at. A sum in another kind would first copy the tensor into that kind.
+pub(crate) fn all_finite(values: &Tensor) -> bool {
+    values.sum(None::<Kind>).double_value(&[]).is_finite() || values.isfinite().all().int64_value(&[]) != 0
 }

@@ -33,7 +33,8 @@ pub enum Keep {
 
 /// How a network is trained: maximises the mean objective over shuffled batches.
 ///
-/// The seed sets initial weights, batch order and dropout, each from its own stream; the same options give the same weights.
+/// The seed sets initial weights, batch order and dropout, each from its own stream; the same options give the same weights, and
+/// further runs of a task draw their own. Initial weights come from libtorch's process-wide generator, which is seeded for it.
 /// Defaults: 20 epochs of Adam at 1e-3, batches of 64, constant rate. The last batch of an epoch may be smaller.
 ///
 /// ```
@@ -113,7 +114,9 @@ impl Trainer {
     /// Trains from fresh weights and returns the checkpoints to keep.
     pub(crate) fn run(&self, task: &Task, train: &Dataset, run: usize) -> Result<Vec<Checkpoint>> {
         self.check()?;
-        let snapshot = Snapshot::fresh(task, self.seed)?;
+        // Each run of a task draws its own weights and order; the first one draws what `seed` alone says.
+        let seed = self.seed ^ (run as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let snapshot = Snapshot::fresh(task, seed)?;
         snapshot.check(train, task.objective.as_ref())?;
         let n = train.len();
         let batches = n.div_ceil(self.batch_size);
@@ -123,14 +126,14 @@ impl Trainer {
         let mut kept = Vec::new();
         let mut step = 0;
         for epoch in 1..=self.epochs {
-            let order = random::permutation(n, self.seed, Purpose::Order, epoch as u64);
+            let order = random::permutation(n, seed, Purpose::Order, epoch as u64);
             let order = Tensor::from_slice(&order.iter().map(|&i| i as i64).collect::<Vec<_>>());
             let mut rate = 0.0;
             let mut sum = 0.0;
             for batch in order.split(self.batch_size as i64, 0) {
                 rate = self.learning_rate * self.schedule.factor(step, total);
                 let (inputs, targets) = (train.inputs().index_select(0, &batch), train.targets().index_select(0, &batch));
-                let outputs = snapshot.network().forward(&inputs, &mut Tape::training(self.seed, step as u64));
+                let outputs = snapshot.network().forward(&inputs, &mut Tape::training(seed, step as u64));
                 let loss = -task.objective.measure(&outputs, &targets).mean(None::<Kind>);
                 let gradients = snapshot.parameter_gradients(&loss, false)?;
                 state.step(snapshot.parameters(), &gradients, rate);

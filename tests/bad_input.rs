@@ -29,13 +29,17 @@ fn datasets() {
     let broken = floats(&[3, 4]);
     let _ = broken.get(1).get(2).fill_(f64::NAN);
     says(Dataset::new(broken, Tensor::from_slice(&[0i64, 1, 0])), &["inputs", "NaN", "example 1"]);
+    let permuted = Tensor::ones([3, 2, 2], (Kind::Float, ascribe::tch::Device::Cpu)).permute([0, 2, 1]);
+    let _ = permuted.get(2).get(0).get(1).fill_(f64::INFINITY);
+    says(Dataset::new(permuted, Tensor::from_slice(&[0i64, 1, 0])), &["inputs", "infinity", "example 2"]);
     let data = clusters(6, 1);
+    says(data.clone().with_column(Series::new("score".into(), [1i64; 6])), &["score", "tables of results"]);
     says(data.select(&[]), &["at least one position"]);
     says(data.select(&[0, 6]), &["position 6", "6 examples"]);
     says(data.head(7), &["7", "6"]);
     says(data.split(5, 2, 0), &["6 examples", "5 + 2"]);
     says(data.with_labels(&[1]), &["labels", "6", "1"]);
-    says(data.clone().with_column(Series::new("label".into(), [1i64; 6])), &["label", "reserved"]);
+    says(data.clone().with_column(Series::new("label".into(), [1i64; 6])), &["label", "tables of results"]);
     says(data.with_column(Series::new("x".into(), [1i64; 5])), &["x", "6 rows", "5"]);
 }
 
@@ -122,7 +126,9 @@ fn files() {
     let scores = GradDot::default().fit(&task, &train).unwrap().score(&test).unwrap();
     says(scores.save(folder.0.join("scores.txt")), &["path", ".npy or .csv", "txt"]);
     scores.save(folder.0.join("scores.npy")).unwrap();
-    says(Scores::load(folder.0.join("scores.npy"), &train, &train), &["test examples"]);
+    says(Scores::load(folder.0.join("scores.npy"), &train, &train), &["test examples", "5 ids against 24"]);
+    let others = clusters(24, 77);
+    says(Scores::load(folder.0.join("scores.npy"), &test, &others), &["train examples", "other inputs"]);
     std::fs::write(folder.0.join("scores.npy"), b"\x93NUMPY garbage").unwrap();
     says(Scores::load(folder.0.join("scores.npy"), &test, &train), &["scores.npy", ".npy"]);
     std::fs::write(folder.0.join("scores.json"), b"{").unwrap();
@@ -216,10 +222,18 @@ fn models() {
         panic!("my own mistake")
     });
     says(panics.train(&Trainer::default(), &train), &["panicked at tests/bad_input.rs", "my own mistake"]);
+    let square = |shape: &[i64]| Dataset::new(floats(&[6, 4]), floats(shape)).unwrap();
+    let regression = Task::new(|p: &nn::Path| {
+        let fc = layer::linear(p / "fc", 4, 6);
+        move |x: &Tensor, tape: &mut Tape| tape.linear("fc", &fc, x).view([-1, 2, 3])
+    });
+    let regression = regression.with_objective(NegativeSquaredError);
+    says(regression.clone().train(&Trainer::default(), &square(&[6, 3, 2])), &["targets", "[2, 3]", "[3, 2]"]);
+    assert!(regression.train(&Trainer { epochs: 1, ..default() }, &square(&[6, 2, 3])).is_ok());
     let scalar = tasks::logistic().with_objective(|o: &Tensor, _: &Tensor| o.sum(None::<Kind>));
     says(
         scalar.train(&Trainer::default(), &train).and_then(|t| GradDot::default().fit(&t, &train)?.score(&train)),
-        &["closure", "[6]", "[]"],
+        &["closure", "[1]", "[]"],
     );
     let (_, task, train, _) = tasks::all().remove(1);
     says(RepresentationSimilarity { layer: Some("fc9".into()), ..default() }.fit(&task, &train), &["fc9", "fc1, fc2"]);

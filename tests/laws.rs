@@ -77,9 +77,6 @@ fn a_duplicate_scores_equally() {
 #[test]
 fn self_scores_are_the_diagonal_of_train_by_train() {
     each(|name, method, task, train, _| {
-        if name.starts_with("Influence") || name.starts_with("Random") {
-            // The same: here the measurement is the objective.
-        }
         let fitted = method.fit(task, train).unwrap();
         let diagonal = fitted.matrix(train).unwrap().diagonal(0, 0, 1);
         assert_close(&fitted.self_scores().unwrap(), &diagonal, 1e-4, name);
@@ -131,4 +128,18 @@ fn many_examples_score_as_few_do() {
     let part = matrix(&GradDot::default(), &task, &train.select(&columns).unwrap(), &test.select(&rows).unwrap());
     let index = |positions: &[usize]| Tensor::from_slice(&positions.iter().map(|&i| i as i64).collect::<Vec<_>>());
     assert!(difference(&whole.index_select(0, &index(&rows)).index_select(1, &index(&columns)), &part) < 1e-5);
+}
+
+/// Self-influence is of the objective on both sides, whatever is to be explained.
+#[test]
+fn self_influence_is_of_the_objective() {
+    let (_, task, train, _) = tasks::all().remove(1);
+    let explained = task.clone().with_measurement(Margin);
+    for method in tasks::methods() {
+        let own = |task: &Task| method.fit(task, &train).unwrap().self_scores().unwrap();
+        assert!(own(&task).equal(&own(&explained)), "{}", method.name());
+    }
+    let influence = Influence::new(Explicit { damping: Damping::Absolute(2.0), ..default() });
+    let of = |task: &Task| matrix(&influence, task, &train, &train);
+    assert!(difference(&of(&task), &of(&explained)) > 1e-2, "the scores themselves follow the measurement");
 }

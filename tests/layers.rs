@@ -99,8 +99,7 @@ fn a_layer_used_twice() {
     );
 }
 
-fn conv(name: &str, channels: i64, options: ConvOptions, make: fn(&nn::Path) -> (Conv2d, nn::Linear)) {
-    let _ = options;
+fn conv(name: &str, channels: i64, make: fn(&nn::Path) -> (Conv2d, nn::Linear)) {
     check(name, noise(&[5, channels, 9, 8], 4), 2, make, |m, x, tape| {
         let hidden = tape.conv2d("conv", &m.0, x).tanh().mean_dim([2i64, 3].as_slice(), false, None::<Kind>);
         tape.linear("fc", &m.1, &hidden)
@@ -113,17 +112,17 @@ const DEPTHWISE: ConvOptions = ConvOptions { stride: [1, 2], padding: [1, 1], di
 
 #[test]
 fn convolution_plain() {
-    conv("conv", 2, PLAIN, |p| (layer::conv2d(p / "conv", 2, 4, 3, PLAIN), layer::linear(p / "fc", 4, 3)));
+    conv("conv", 2, |p| (layer::conv2d(p / "conv", 2, 4, 3, PLAIN), layer::linear(p / "fc", 4, 3)));
 }
 
 #[test]
 fn convolution_with_stride_padding_dilation_and_groups() {
-    conv("conv with all", 4, EVERYTHING, |p| (layer::conv2d(p / "conv", 4, 6, 3, EVERYTHING), layer::linear(p / "fc", 6, 3)));
+    conv("conv with all", 4, |p| (layer::conv2d(p / "conv", 4, 6, 3, EVERYTHING), layer::linear(p / "fc", 6, 3)));
 }
 
 #[test]
 fn convolution_depthwise() {
-    conv("depthwise", 4, DEPTHWISE, |p| (layer::conv2d(p / "conv", 4, 8, 3, DEPTHWISE), layer::linear(p / "fc", 8, 3)));
+    conv("depthwise", 4, |p| (layer::conv2d(p / "conv", 4, 8, 3, DEPTHWISE), layer::linear(p / "fc", 8, 3)));
 }
 
 #[test]
@@ -219,4 +218,113 @@ fn small_cnn_and_its_parameters() {
     let snapshot = task.snapshot(0).unwrap();
     assert_eq!(snapshot.p(), 80 + 1168 + 10 * (16 * 4 + 1));
     assert_eq!(snapshot.gradients(Of::Objective, &data).unwrap().describe().len(), 3);
+}
+
+fn tokens() -> Tensor {
+    Tensor::from_slice(&[0i64, 1, 1, 2, 0, 0, 3, 0, 4, 4, 2, 1]).view([4, 3])
+}
+
+/// Two layers feed one sum, so autograd gives both the same gradient tensor; one of them masks its padding row.
+#[test]
+fn a_padding_mask_does_not_leak_into_another_layer() {
+    struct Parts(Embedding, Embedding, nn::Linear);
+    let make = |p: &nn::Path| {
+        let padded = Embedding { padding: Some(0), ..layer::embedding(p / "token", 5, 6) };
+        Parts(padded, layer::embedding(p / "place", 3, 6), layer::linear(p / "fc", 6, 3))
+    };
+    check("two tables", tokens(), 3, make, |m, x, tape| {
+        let places = Tensor::from_slice(&[0i64, 1, 2]).expand([x.size()[0], 3], false);
+        let sum = tape.embedding("token", &m.0, x) + tape.embedding("place", &m.1, &places);
+        tape.linear("fc", &m.2, &sum.tanh().sum_dim_intlist([1i64].as_slice(), false, None::<Kind>))
+    });
+}
+
+#[test]
+fn a_bag_of_words_with_padding() {
+    struct Parts(Embedding, nn::Linear);
+    let make = |p: &nn::Path| {
+        Parts(Embedding { padding: Some(0), ..layer::embedding(p / "table", 5, 6) }, layer::linear(p / "fc", 6, 3))
+    };
+    check("bag of words", tokens(), 2, make, |m, x, tape| {
+        let bag = tape.embedding("table", &m.0, x).sum_dim_intlist([1i64].as_slice(), false, None::<Kind>);
+        tape.linear("fc", &m.1, &bag)
+    });
+}
+
+/// A table that is also multiplied outside the tape: the tape saw each parameter once, and yet not all of it.
+#[test]
+fn a_weight_also_used_outside_the_tape_falls_back_to_the_loop() {
+    check(
+        "tied",
+        tokens(),
+        1,
+        |p| layer::embedding(p / "table", 5, 6),
+        |m, x, tape| {
+            let hidden = tape.embedding("table", m, x).tanh().mean_dim([1i64].as_slice(), false, None::<Kind>);
+            hidden.matmul(&m.weight.transpose(0, 1))
+        },
+    );
+}
+
+/// Positions `[t]` without a batch dimension, for as many examples as positions.
+#[test]
+fn a_table_without_a_batch_dimension_falls_back_to_the_loop() {
+    struct Parts(Embedding, nn::Linear);
+    check(
+        "positions",
+        noise(&[4, 4, 5], 3),
+        1,
+        |p| Parts(layer::embedding(p / "table", 4, 5), layer::linear(p / "fc", 5, 3)),
+        |m, x, tape| {
+            let places = tape.embedding("table", &m.0, &Tensor::arange(4, (Kind::Int64, ascribe::tch::Device::Cpu)));
+            tape.linear("fc", &m.1, &(x + places).tanh().mean_dim([1i64].as_slice(), false, None::<Kind>))
+        },
+    );
+}
+
+/// The products of all positions with all positions go in tiles: more than one here, with remainders.
+#[test]
+fn long_sequences_are_tiled() {
+    let (n, t) = (90, 70);
+    let tokens: Vec<i64> = (0..n * t).map(|i| (i * i + i / 7) % 11).collect();
+    let targets: Vec<i64> = (0..n).map(|i| i % 3).collect();
+    let data = Dataset::new(Tensor::from_slice(&tokens).view([n, t]), Tensor::from_slice(&targets)).unwrap();
+    let task = Task::new(|p: &nn::Path| {
+        let (table, fc) = (layer::embedding(p / "table", 11, 3), layer::linear(p / "fc", 3, 3));
+        move |x: &Tensor, tape: &mut Tape| {
+            let hidden = tape.embedding("table", &table, x).tanh().mean_dim([1i64].as_slice(), false, None::<Kind>);
+            tape.linear("fc", &fc, &hidden)
+        }
+    });
+    let task = task.train(&Trainer { epochs: 1, ..default() }, &data).unwrap();
+    let gradients = task.snapshot(0).unwrap().gradients(Of::Objective, &data).unwrap();
+    let dense = gradients.dense().unwrap();
+    assert!(n * n * t * t > 1 << 24);
+    assert_close(&gradients.gram(&gradients).unwrap(), &dense.matmul(&dense.transpose(0, 1)), 1e-5, "tiles");
+}
+
+#[test]
+fn layer_norm_over_two_dimensions_without_bias_and_used_twice() {
+    struct Parts(LayerNorm, nn::Linear);
+    let data = noise(&[6, 4, 5], 5);
+    let twice = |m: &Parts, x: &Tensor, tape: &mut Tape| {
+        let once = tape.layer_norm("norm", &m.0, x).tanh();
+        let hidden = tape.layer_norm("norm", &m.0, &once).flatten(1, -1);
+        tape.linear("fc", &m.1, &hidden)
+    };
+    let task = Task::new(move |p: &nn::Path| {
+        let norm = LayerNorm { weight: p.var("weight", &[4, 5], nn::Init::Const(1.1)), bias: None, epsilon: 1e-5 };
+        Net(Parts(norm, layer::linear(p / "fc", 20, 3)), twice)
+    });
+    let data = Dataset::new(data, Tensor::from_slice(&[0i64, 1, 2, 0, 1, 2])).unwrap();
+    let task = task.train(&Trainer { epochs: 2, ..default() }, &data).unwrap();
+    let tape = task.snapshot(0).unwrap().gradients(Of::Objective, &data).unwrap();
+    assert_eq!(tape.describe().len(), 2);
+    let hidden = Task::new(move |p: &nn::Path| {
+        let norm = LayerNorm { weight: p.var("weight", &[4, 5], nn::Init::Const(1.1)), bias: None, epsilon: 1e-5 };
+        Untaped(Net(Parts(norm, layer::linear(p / "fc", 20, 3)), twice))
+    });
+    let hidden = hidden.with_checkpoints(task.checkpoints().to_vec()).unwrap();
+    let looped = hidden.snapshot(0).unwrap().gradients(Of::Objective, &data).unwrap();
+    assert_close(&tape.dense().unwrap(), &looped.dense().unwrap(), 1e-5, "layer norm");
 }

@@ -236,6 +236,22 @@ fn representation_similarity_by_hand() {
 }
 
 #[test]
+fn ties_are_ranked_by_position() {
+    let (_, task, train, test) = tasks::all().remove(0);
+    let twins = train.select(&[3, 5, 3, 7, 5, 3, 3]).unwrap();
+    let scores = GradDot::default().fit(&task, &twins).unwrap().score(&test).unwrap();
+    for i in 0..test.len() {
+        for (whole, part) in
+            [(scores.top(i, 7).unwrap(), scores.top(i, 3).unwrap()), (scores.bottom(i, 7).unwrap(), scores.bottom(i, 3).unwrap())]
+        {
+            assert_eq!(part, whole[..3]);
+            let place = |p: usize| whole.iter().position(|&w| w == p).unwrap();
+            assert!(place(0) < place(2) && place(2) < place(5) && place(5) < place(6) && place(1) < place(4), "{whole:?}");
+        }
+    }
+}
+
+#[test]
 fn proponents_are_the_sorted_row() {
     let (_, task, train, test) = tasks::all().remove(0);
     let scores = GradDot::default().fit(&task, &train).unwrap().score(&test).unwrap();

@@ -116,7 +116,9 @@ fn a_gallery_refuses_what_it_cannot_draw() -> Result<()> {
     assert_eq!(message(Gallery { k: 13 }.draw(&scores, &train, &test, 0)), "option Gallery.k: expected 1 to 12, got 13");
     let tokens =
         Dataset::new(Tensor::zeros([10, 16], (Kind::Int64, Device::Cpu)), Tensor::arange(10, (Kind::Int64, Device::Cpu)))?;
-    assert!(matches!(plot::gallery(&scores, &tokens, &tokens.head(2)?, 0), Err(Error::Unsupported(_))));
+    assert!(matches!(plot::gallery(&scores, &tokens, &tokens.head(2)?, 0), Err(Error::Data { .. })), "same ids, other inputs");
+    let of_tokens = Scores::new(scores.tensor().shallow_clone(), "m", &tokens.head(2)?, &tokens)?;
+    assert!(matches!(plot::gallery(&of_tokens, &tokens, &tokens.head(2)?, 0), Err(Error::Unsupported(_))));
     Ok(())
 }
 

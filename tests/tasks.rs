@@ -30,6 +30,28 @@ pub fn mlp() -> Task {
     Task::new(|p: &nn::Path| Mlp::new(p, &[4, 6, 3]))
 }
 
+/// The four inputs as a sequence of two steps, through a shared layer and an embedding of the step.
+pub fn sequence() -> Task {
+    Task::new(|p: &nn::Path| {
+        let (step, table, last) =
+            (layer::linear(p / "step", 2, 5), layer::embedding(p / "table", 2, 5), layer::linear(p / "last", 5, 3));
+        move |x: &Tensor, tape: &mut Tape| {
+            let n = x.size()[0];
+            let index = Tensor::from_slice(&[0i64, 1]).expand([n, 2], false);
+            let steps = tape.linear("step", &step, &x.reshape([n, 2, 2])) + tape.embedding("table", &table, &index);
+            tape.linear("last", &last, &steps.tanh().mean_dim([1i64].as_slice(), false, None::<Kind>))
+        }
+    })
+}
+
+/// A network with a parameter outside any layer, so that gradients come from the loop.
+pub fn looped() -> Task {
+    Task::new(|p: &nn::Path| {
+        let (shift, mlp) = (p.var("shift", &[4], nn::Init::Const(0.1)), Mlp::new(p, &[4, 6, 3]));
+        move |x: &Tensor, tape: &mut Tape| mlp.forward(&(x + &shift), tape)
+    })
+}
+
 pub fn trainer() -> Trainer {
     Trainer { epochs: 6, batch_size: 8, learning_rate: 0.03, keep: Keep::LastEpochs(2), ..default() }
 }
@@ -37,7 +59,7 @@ pub fn trainer() -> Trainer {
 /// (name, task, train, test); every task has two checkpoints of one run.
 pub fn all() -> Vec<(&'static str, Task, Dataset, Dataset)> {
     let (train, test) = (clusters(24, 1), clusters(30, 2).select(&[25, 26, 27, 28, 29]).unwrap());
-    let named = [("logistic", logistic()), ("mlp", mlp())];
+    let named = [("logistic", logistic()), ("mlp", mlp()), ("sequence", sequence()), ("loop", looped())];
     named.into_iter().map(|(name, task)| (name, task.train(&trainer(), &train).unwrap(), train.clone(), test.clone())).collect()
 }
 

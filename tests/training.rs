@@ -86,6 +86,32 @@ fn keeps_the_checkpoints_asked_for() {
 }
 
 #[test]
+fn a_further_run_draws_its_own_weights() {
+    let train = clusters(20, 1);
+    let trainer = Trainer { epochs: 1, ..default() };
+    let task = tasks::mlp().train(&trainer, &train).unwrap().train(&trainer, &train).unwrap();
+    let weight = |i: usize| task.checkpoints()[i].tensor("fc1.weight").unwrap();
+    assert!(!weight(0).equal(weight(1)));
+}
+
+#[test]
+fn batch_norm_survives_a_last_batch_of_one() {
+    let train = clusters(9, 1);
+    let task = Task::new(|p: &nn::Path| {
+        let (a, norm, b) = (layer::linear(p / "a", 4, 5), layer::batch_norm(p / "norm", 5), layer::linear(p / "b", 5, 3));
+        move |x: &Tensor, tape: &mut Tape| {
+            let hidden = tape.linear("a", &a, x);
+            let hidden = tape.batch_norm("norm", &norm, &hidden).relu();
+            tape.linear("b", &b, &hidden)
+        }
+    });
+    let task = task.train(&Trainer { epochs: 2, batch_size: 4, ..default() }, &train).unwrap();
+    assert!(GradDot::default().fit(&task, &train).unwrap().score(&train).is_ok());
+    let mean = task.checkpoints()[0].tensor("norm.running_mean").unwrap();
+    assert!(mean.abs().max().double_value(&[]) > 0.0, "the running averages moved");
+}
+
+#[test]
 fn a_second_training_is_a_second_run() {
     let train = clusters(20, 1);
     let trainer = |seed| Trainer { epochs: 2, seed, keep: Keep::Every(1), ..default() };

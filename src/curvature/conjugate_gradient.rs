@@ -96,11 +96,11 @@ impl Solver {
                 return Err(Error::numerical("conjugate gradients", hint));
             }
             let step = (&square / curvature).to_kind(Kind::Float).unsqueeze(1);
-            x += &direction * &step;
-            residual -= product * step;
+            let _ = x.addcmul_(&direction, &step);
+            let _ = residual.addcmul_(&product, &-step);
             let next = dots(&residual, &residual);
             let ratio = (&next / &square).to_kind(Kind::Float).unsqueeze(1);
-            direction = &residual + direction * ratio;
+            direction = residual.addcmul(&direction, &ratio);
             square = next;
             let working = square.gt_tensor(&pick(&limits, &active));
             if working.all().int64_value(&[]) == 0 {

@@ -1,7 +1,7 @@
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{Curvature, Damping, Preconditioner, check_rows};
 use crate::dataset::Dataset;
@@ -13,7 +13,7 @@ use crate::snapshot::Snapshot;
 ///
 /// Formula: `H = −∇² (1/n) Σ_i o(z_i; θ)`, `[p, p]`, the Hessian of the mean loss over *all* train examples.
 /// Cost: closed form for a network that is one linear layer, `n p² / 2` multiplications; else `p` Hessian-vector products.
-/// Then `p³/3` for the factor, and `2 p²` for each gradient. Memory: 16 p² bytes while fitting, 8 p² after.
+/// Then `p³/3` for the factor, and `2 p²` for each gradient. Memory: 8 p² bytes.
 /// Defaults: λ = 0.01, absolute. Misleads where H is indefinite away from a minimum: then `fit` fails with a hint.
 /// Reference: Koh & Liang 2017, section 2.2 (arXiv 1703.04730).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Curvature for Explicit {
     fn fit(&self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Preconditioner>> {
         let p = snapshot.p();
         if p > self.largest_p {
-            let gigabytes = 16.0 * (p as f64).powi(2) / 1e9;
+            let gigabytes = 8.0 * (p as f64).powi(2) / 1e9;
             let hint = format!(
                 "an explicit Hessian of {p} parameters ({gigabytes:.1} GB); use ConjugateGradient, or raise Explicit.largest_p ({})",
                 self.largest_p
@@ -52,19 +52,26 @@ impl Curvature for Explicit {
             let mean = || Ok(hessian.diagonal(0, 0, 1).mean(Kind::Double).double_value(&[]));
             let damping = self.damping.value("Explicit.damping", mean)?;
             let _ = hessian.diagonal(0, 0, 1).g_add_scalar_(damping);
-            let (factor, info) = hessian.linalg_cholesky_ex(false, false);
+            // The factor overwrites the matrix; a small one is kept to say what is wrong with it.
+            let kept = if p <= EXAMINED_P { hessian.copy() } else { hessian.shallow_clone() };
+            let factor = hessian.transpose(0, 1); // symmetric; libtorch factors column by column
+            let info = Tensor::zeros([], (Kind::Int, Device::Cpu));
+            let _ = factor.linalg_cholesky_ex_l(&factor, &info, false, false);
             if info.int64_value(&[]) != 0 {
-                return Err(Error::numerical("the Cholesky factor", indefinite(&hessian, damping)));
+                return Err(Error::numerical("the Cholesky factor", indefinite(&kept, damping)));
             }
             Ok(Box::new(Factored { factor }) as Box<dyn Preconditioner>)
         })
     }
 }
 
+/// The largest matrix whose eigenvalues are worth their time in an error.
+const EXAMINED_P: i64 = 2000;
+
 /// What to do about a matrix that is not positive definite.
 fn indefinite(damped: &Tensor, damping: f64) -> String {
     let known = match damped.size()[0] {
-        p if p <= 2000 => {
+        p if p <= EXAMINED_P => {
             let least = damped.linalg_eigvalsh("L").min().double_value(&[]);
             format!(
                 ", its least eigenvalue is {least:.3e}: raise the damping from {damping:.3e} to above {:.3e}",
@@ -85,7 +92,9 @@ impl Preconditioner for Factored {
         check_rows(rows, self.factor.size()[0])?;
         guarded(|| {
             let columns = rows.to_kind(Kind::Double).transpose(0, 1);
-            Ok(columns.cholesky_solve(&self.factor, false).transpose(0, 1).to_kind(Kind::Float).contiguous())
+            let halves = self.factor.linalg_solve_triangular(&columns, false, true, false);
+            let solved = self.factor.transpose(0, 1).linalg_solve_triangular(&halves, true, true, false);
+            Ok(solved.transpose(0, 1).to_kind(Kind::Float).contiguous())
         })
     }
 

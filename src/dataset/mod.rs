@@ -13,10 +13,15 @@ pub use fashion::fashion_mnist;
 pub use mnist::mnist;
 
 use polars::prelude::{Column, DataFrame, IdxCa, IdxSize, IntoColumn, NamedFrom, Series};
+use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, guarded};
 use crate::random::{self, Purpose};
+use crate::snapshot::all_finite;
+
+/// Columns that tables of results have themselves.
+const RESERVED: [&str; 8] = ["example", "label", "train", "test", "rank", "score", "method", "self_influence"];
 
 /// Examples as tensors plus one `DataFrame` row each.
 ///
@@ -58,6 +63,10 @@ impl Dataset {
     ///
     /// Errors: [`Error::Data`] for no examples or non-finite inputs or targets, [`Error::Shape`] for different lengths.
     pub fn new(inputs: Tensor, targets: Tensor) -> Result<Dataset> {
+        guarded(|| Dataset::checked(inputs, targets))
+    }
+
+    fn checked(inputs: Tensor, targets: Tensor) -> Result<Dataset> {
         let (n, m) = (rows(&inputs), rows(&targets));
         if n != m {
             return Err(Error::shape("targets", format!("{n} rows, one per input"), format!("{m} rows")));
@@ -89,10 +98,14 @@ impl Dataset {
 
     /// Adds a metadata column with one value per example; replaces one of the same name.
     ///
-    /// Errors: [`Error::Shape`] if its length differs; [`Error::Data`] for the reserved names `example` and `label`.
+    /// Errors: [`Error::Shape`] if its length differs; [`Error::Data`] for a name that tables of results use
+    /// themselves: `example`, `label`, `train`, `test`, `rank`, `score`, `method`, `self_influence`.
     pub fn with_column(mut self, series: Series) -> Result<Dataset> {
-        if matches!(series.name().as_str(), "example" | "label") {
-            return Err(Error::data(series.name().to_string(), "this column name is reserved; choose another"));
+        if RESERVED.contains(&series.name().as_str()) {
+            return Err(Error::data(
+                series.name().to_string(),
+                "tables of results have a column of this name themselves; choose another",
+            ));
         }
         if series.len() != self.len() {
             return Err(Error::shape(format!("column {}", series.name()), format!("{} rows", self.len()), series.len()));
@@ -220,6 +233,19 @@ impl Dataset {
         Ok(changed)
     }
 
+    /// A digest of the shape and of up to 64 inputs spread over the set: tells datasets apart, not every change.
+    pub(crate) fn digest(&self) -> String {
+        let n = self.len();
+        let positions: Vec<i64> = (0..n.min(64)).map(|i| (i * n / n.min(64)) as i64).collect();
+        let digest = guarded(|| {
+            let some = self.inputs.index_select(0, &Tensor::from_slice(&positions)).contiguous();
+            let mut bytes = vec![0; some.numel() * some.kind().elt_size_in_bytes()];
+            some.f_copy_data_u8(&mut bytes, some.numel())?;
+            Ok(Sha256::new().chain_update(format!("{:?}", self.inputs.size())).chain_update(&bytes).finalize())
+        });
+        digest.map(|d| d.iter().take(12).map(|b| format!("{b:02x}")).collect()).unwrap_or_default()
+    }
+
     /// Inputs and targets of the examples `start..end` as views, without copying.
     pub(crate) fn slice(&self, start: i64, end: i64) -> (Tensor, Tensor) {
         (self.inputs.narrow(0, start, end - start), self.targets.narrow(0, start, end - start))
@@ -234,11 +260,10 @@ fn check_finite(name: &str, tensor: &Tensor) -> Result<()> {
     if !tensor.is_floating_point() {
         return Ok(());
     }
-    // One pass without a temporary of the tensor's size: a sum is finite unless something in it is not (or it overflows f64).
-    if tensor.sum(Kind::Double).double_value(&[]).is_finite() {
+    if all_finite(tensor) {
         return Ok(());
     }
-    let bad = tensor.isfinite().logical_not().view([rows(tensor), -1]).any_dim(1, false);
+    let bad = tensor.isfinite().logical_not().reshape([rows(tensor), -1]).any_dim(1, false);
     let first = bad.to_kind(Kind::Int64).argmax(0, false).int64_value(&[]);
     Err(Error::data(name, format!("expected finite numbers, got NaN or infinity, first in example {first}")))
 }

@@ -173,7 +173,34 @@ fn squares_of(x: &Tensor) -> Tensor {
     x.flatten(1, -1).sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)
 }
 
+/// Numbers that the products of all positions with all positions may take at once.
+const PRODUCTS: i64 = 1 << 24;
+
+/// `[n, m]` in tiles, such that `t · u` numbers for each entry stay within bounds.
+fn tiled(n: i64, m: i64, per_entry: i64, tile: impl Fn(i64, i64, i64, i64) -> Tensor) -> Tensor {
+    let width = (PRODUCTS / per_entry).clamp(1, m.max(1));
+    let height = (PRODUCTS / (per_entry * width)).clamp(1, n.max(1));
+    if (height, width) == (n, m) {
+        return tile(0, n, 0, m);
+    }
+    let whole = Tensor::zeros([n, m], (Kind::Float, Device::Cpu));
+    for row in (0..n).step_by(height as usize) {
+        for column in (0..m).step_by(width as usize) {
+            let (rows, columns) = (height.min(n - row), width.min(m - column));
+            whole.narrow(0, row, rows).narrow(1, column, columns).copy_(&tile(row, rows, column, columns));
+        }
+    }
+    whole
+}
+
 fn outer_gram(a: &Tensor, delta: &Tensor, b: &Tensor, epsilon: &Tensor, bias: bool) -> Tensor {
+    tiled(a.size()[0], b.size()[0], a.size()[2] * b.size()[2], |row, rows, column, columns| {
+        let (left, right) = (|x: &Tensor| x.narrow(0, row, rows), |x: &Tensor| x.narrow(0, column, columns));
+        outer_tile(&left(a), &left(delta), &right(b), &right(epsilon), bias)
+    })
+}
+
+fn outer_tile(a: &Tensor, delta: &Tensor, b: &Tensor, epsilon: &Tensor, bias: bool) -> Tensor {
     let (n, m) = (a.size()[0], b.size()[0]);
     let (g, t, u) = (a.size()[1], a.size()[2], b.size()[2]);
     let mut total: Option<Tensor> = None;
@@ -198,9 +225,17 @@ fn outer_gram(a: &Tensor, delta: &Tensor, b: &Tensor, epsilon: &Tensor, bias: bo
 }
 
 fn lookup_gram(index: &Tensor, delta: &Tensor, other: &Tensor, epsilon: &Tensor) -> Tensor {
+    tiled(index.size()[0], other.size()[0], index.size()[1] * other.size()[1], |row, rows, column, columns| {
+        let (left, right) = (|x: &Tensor| x.narrow(0, row, rows), |x: &Tensor| x.narrow(0, column, columns));
+        lookup_tile(&left(index), &left(delta), &right(other), &right(epsilon))
+    })
+}
+
+fn lookup_tile(index: &Tensor, delta: &Tensor, other: &Tensor, epsilon: &Tensor) -> Tensor {
     let (n, t) = (index.size()[0], index.size()[1]);
     let (m, u) = (other.size()[0], other.size()[1]);
     let equal = index.reshape([n * t, 1]).eq_tensor(&other.reshape([1, m * u]));
-    let products = delta.flatten(0, 1).matmul(&epsilon.flatten(0, 1).transpose(0, 1)) * equal;
+    let mut products = delta.flatten(0, 1).matmul(&epsilon.flatten(0, 1).transpose(0, 1));
+    let _ = products.g_mul_(&equal);
     products.view([n, t, m, u]).sum_dim_intlist([1i64, 3].as_slice(), false, None::<Kind>)
 }

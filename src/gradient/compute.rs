@@ -10,15 +10,43 @@ use crate::snapshot::{Of, Snapshot, finite, same, unreached};
 impl Gradients {
     /// Gradients of a batch, by the tape if it saw every trained parameter, else by the loop.
     pub(crate) fn compute(snapshot: &Snapshot, of: Of, inputs: &Tensor, targets: &Tensor) -> Result<Gradients> {
-        let (outputs, records) = snapshot.record(inputs);
-        let n = inputs.size()[0];
-        match group(snapshot, records, n) {
-            Some(groups) => {
-                let values = snapshot.measured(of, &outputs, targets)?;
-                Gradients::from_tape(snapshot, groups, &values)
-            }
-            None => Gradients::by_loop(snapshot, of, inputs, targets),
+        if snapshot.taped(inputs, targets)?
+            && let Some(gradients) = Gradients::by_tape(snapshot, of, inputs, targets)?
+        {
+            return Ok(gradients);
         }
+        Gradients::by_loop(snapshot, of, inputs, targets)
+    }
+
+    /// `None` where the tape has not seen every trained parameter.
+    fn by_tape(snapshot: &Snapshot, of: Of, inputs: &Tensor, targets: &Tensor) -> Result<Option<Gradients>> {
+        let (outputs, records) = snapshot.record(inputs);
+        let Some(groups) = group(snapshot, records, inputs.size()[0]) else { return Ok(None) };
+        let values = snapshot.measured(of, &outputs, targets)?;
+        Ok(Some(Gradients::from_tape(snapshot, groups, &values)?))
+    }
+
+    /// Whether the tape tells the whole truth about this network, found out on one or two examples.
+    ///
+    /// It does not if a parameter is also used outside the tape, or if a layer's first dimension is not the batch (a table of
+    /// positions, say) and only happens to have its size; then the loop must be used throughout.
+    pub(crate) fn tape_suffices(snapshot: &Snapshot, inputs: &Tensor, targets: &Tensor) -> Result<bool> {
+        for example in [0, inputs.size()[0] - 1] {
+            let (x, y) = (inputs.narrow(0, example, 1), targets.narrow(0, example, 1));
+            let (x2, y2) = (Tensor::cat(&[&x, &x], 0), Tensor::cat(&[&y, &y], 0));
+            let one = Gradients::by_tape(snapshot, Of::Objective, &x, &y)?;
+            let two = Gradients::by_tape(snapshot, Of::Objective, &x2, &y2)?;
+            let (Some(one), Some(two)) = (one, two) else { return Ok(false) };
+            let truth = Gradients::by_loop(snapshot, Of::Objective, &x, &y)?.dense()?;
+            let room = 1e-2 * truth.abs().max().double_value(&[]) + f64::from(f32::MIN_POSITIVE);
+            for rows in [one.dense()?, two.dense()?] {
+                let error = (rows - &truth).abs().max().double_value(&[]);
+                if error.is_nan() || error > room {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     fn from_tape(snapshot: &Snapshot, groups: Vec<Group>, values: &Tensor) -> Result<Gradients> {
@@ -142,7 +170,8 @@ fn form(record: &Record, delta: &Tensor, n: i64) -> Result<Form> {
             let index = record.input.reshape([n, -1]).to_kind(Kind::Int64);
             let mut delta = delta.reshape([n, index.size()[1], -1]);
             if let Some(row) = padding {
-                delta *= index.not_equal(*row).unsqueeze(-1);
+                // Out of place: autograd may hand the same tensor to another layer.
+                delta = &delta * index.not_equal(*row).unsqueeze(-1);
             }
             Form::Lookup { index, delta }
         }

@@ -86,7 +86,7 @@ impl Hessian {
     fn product_by_autograd(&self, vectors: &Tensor) -> Result<Tensor> {
         let (n, layout) = (self.train.len() as i64, self.snapshot.layout());
         let total = vectors.zeros_like();
-        let size = batch_size(&self.snapshot, &self.train, false)?;
+        let size = batch_size(&self.snapshot, &self.train, false)?.at_once;
         for start in (0..n).step_by(size as usize) {
             let (inputs, targets) = self.train.slice(start, (start + size).min(n));
             let outputs = self.snapshot.network().forward(&inputs, &mut crate::model::Tape::off());
@@ -109,6 +109,10 @@ impl Hessian {
 
 impl LinearHead {
     fn detect(snapshot: &Snapshot, train: &Dataset) -> Result<Option<LinearHead>> {
+        let (inputs, targets) = train.slice(0, (train.len() as i64).min(2));
+        if !snapshot.taped(&inputs, &targets)? {
+            return Ok(None);
+        }
         let entries = snapshot.layout().entries();
         let entry = |t: &Tensor| snapshot.parameters().iter().position(|p| same(p, t)).map(|i| &entries[i]);
         let (outputs, records) = snapshot.record(&train.slice(0, 1).0);
@@ -158,7 +162,8 @@ impl LinearHead {
     fn product(&self, vectors: &Tensor) -> Tensor {
         let (n, d, classes) = (self.a.size()[0], self.a.size()[1], self.b.size()[1]);
         let result = vectors.zeros_like();
-        let step = ((1 << 25) / (n * classes)).max(1);
+        // A group of vectors whose products with all inputs (two matrices of this many numbers) stay near the cache.
+        let step = ((1 << 22) / (n * classes)).max(1);
         for start in (0..vectors.size()[0]).step_by(step as usize) {
             let k = step.min(vectors.size()[0] - start);
             let v = self.arrange(&vectors.narrow(0, start, k)).view([k * classes, d]);

@@ -107,10 +107,9 @@ impl Fitted {
     /// Test gradients from example `from`, as many as memory allows; and the position after the last.
     fn test_sides(&self, point: &Point, test: &Dataset, from: i64) -> Result<(Vec<TestSide>, i64)> {
         let formed = point.preconditioner.is_some();
-        let p = point.snapshot.p();
-        let room = if formed { (TEST_BYTES / (4 * p)).max(1) } else { i64::MAX };
-        let until = from.saturating_add(room).min(test.len() as i64);
-        let size = batch_size(&point.snapshot, test, formed)?;
+        let room = batch_size(&point.snapshot, test, formed)?;
+        let until = (from + (TEST_BYTES / room.held).max(1)).min(test.len() as i64);
+        let size = room.at_once;
         let (mut sides, mut start) = (Vec::new(), from);
         let mut budget = TEST_BYTES;
         while start < until {
@@ -153,7 +152,7 @@ impl Attributor for Fitted {
         let mut progress = Progress::new(&format!("{} scores", self.name), (m * n) as u64 * self.points.len() as u64);
         for point in &self.points {
             point.snapshot.check(test, point.snapshot.measurement(self.explain))?;
-            let size = batch_size(&point.snapshot, &self.train, point.preconditioner.is_some())?;
+            let size = batch_size(&point.snapshot, &self.train, point.preconditioner.is_some())?.at_once;
             let mut from = 0;
             while from < m {
                 let (sides, until) = self.test_sides(point, test, from)?;
@@ -183,7 +182,7 @@ impl Attributor for Fitted {
         let mut progress = Progress::new(&format!("{} self-influence", self.name), n as u64 * self.points.len() as u64);
         for point in &self.points {
             let formed = point.preconditioner.is_some();
-            let size = batch_size(&point.snapshot, &self.train, formed)?;
+            let size = batch_size(&point.snapshot, &self.train, formed)?.at_once;
             each_batch(&point.snapshot, Of::Objective, &self.train, size, |start, gradients| {
                 let scores = match &point.preconditioner {
                     Some(preconditioner) => preconditioner.quadratic(&gradients.dense()?)?,

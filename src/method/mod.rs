@@ -44,7 +44,8 @@ pub trait Attributor {
     /// `[n_test, n_train]`, float32.
     fn matrix(&self, test: &Dataset) -> Result<Tensor>;
 
-    /// Score of each train example for itself, `[n_train]`, in O(n_train) gradients.
+    /// Score of each train example for itself, `[n_train]`, in O(n_train) gradients: of the objective on both sides, whatever
+    /// the measurement.
     fn self_scores(&self) -> Result<Tensor>;
 
     /// Scores of all train examples for each test example.

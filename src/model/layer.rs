@@ -139,10 +139,13 @@ pub fn batch_norm<'a>(path: impl Borrow<nn::Path<'a>>, channels: i64) -> BatchNo
 
 impl BatchNorm {
     /// Normalises by the batch and updates the running averages.
+    ///
+    /// One number per channel has no variance; then nothing is updated, as the variance would become NaN.
     pub(crate) fn train(&self, x: &Tensor) -> Tensor {
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
         let (mean, var) = (Some(&self.running_mean), Some(&self.running_var));
-        x.batch_norm(weight, bias, mean, var, true, self.momentum, self.epsilon, false)
+        let enough = x.numel() as i64 > x.size()[1];
+        x.batch_norm(weight, bias, mean, var, enough, self.momentum, self.epsilon, false)
     }
 }
 

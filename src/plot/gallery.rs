@@ -63,8 +63,7 @@ impl Gallery {
         if self.k == 0 || self.k > MOST {
             return Err(Error::option("Gallery.k", format!("1 to {MOST}"), self.k));
         }
-        same_examples("test", scores.test().column("example")?.u32()?.into_no_null_iter(), test)?;
-        same_examples("train", scores.train().column("example")?.u32()?.into_no_null_iter(), train)?;
+        scores.check(test, train)?;
         let k = self.k.min(scores.n_train());
         let rows = [scores.top(i, k)?, scores.bottom(i, k)?];
         let (shown, own) = (Pictures::of(train)?, Pictures::of(test)?);
@@ -118,15 +117,4 @@ impl Gallery {
 /// Width and height with this ratio, the longer side as given.
 fn fit(aspect: f64, side: f64) -> (f64, f64) {
     if aspect >= 1.0 { (side, side / aspect) } else { (side * aspect, side) }
-}
-
-fn same_examples(side: &str, scored: impl Iterator<Item = u32>, given: &Dataset) -> Result<()> {
-    let (scored, given_ids): (Vec<u32>, Vec<u32>) = (scored.collect(), given.examples());
-    match scored == given_ids {
-        true => Ok(()),
-        false => Err(Error::data(
-            format!("{side} set {}", given.name()),
-            format!("expected the {} {side} examples the scores are about, got {} others", scored.len(), given_ids.len()),
-        )),
-    }
 }
