@@ -13,7 +13,8 @@ use crate::snapshot::Snapshot;
 ///
 /// Formula: `H = −∇² (1/n) Σ_i o(z_i; θ)`, `[p, p]`, the Hessian of the mean loss over *all* train examples.
 /// Cost: closed form for a network that is one linear layer, `n p² / 2` multiplications; else `p` Hessian-vector products.
-/// Then `p³/3` for the factor, and `2 p²` for each gradient. Memory: 8 p² bytes.
+/// Then `p³/3` for the factor, and `2 p²` for each gradient. Memory: 8 p² bytes, twice that
+/// for a moment where H comes from products.
 /// Defaults: λ = 0.01, absolute. Misleads where H is indefinite away from a minimum: then `fit` fails with a hint.
 /// Reference: Koh & Liang 2017, section 2.2 (arXiv 1703.04730).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ impl Curvature for Explicit {
     fn fit(&self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Preconditioner>> {
         let p = snapshot.p();
         if p > self.largest_p {
-            let gigabytes = 8.0 * (p as f64).powi(2) / 1e9;
+            let gigabytes = 16.0 * (p as f64).powi(2) / 1e9;
             let hint = format!(
                 "an explicit Hessian of {p} parameters ({gigabytes:.1} GB); use ConjugateGradient, or raise Explicit.largest_p ({})",
                 self.largest_p

@@ -62,7 +62,9 @@ impl Hessian {
                     unit.narrow(1, start, rows).copy_(&Tensor::eye(rows, CPU));
                     whole.narrow(0, start, rows).copy_(&self.product_by_autograd(&unit)?);
                 }
-                Ok((&whole + whole.transpose(0, 1)) * 0.5)
+                let mut symmetric = &whole + whole.transpose(0, 1);
+                drop(whole);
+                Ok(symmetric.g_mul_scalar_(0.5))
             }
         })
     }
