@@ -37,7 +37,7 @@ def environment():
 
 
 def evcxr():
-    """Installs the kernel from crates.io unless the right version is on the machine."""
+    """Installs the kernel with cargo unless the right version is on the machine."""
     with step(f"evcxr_jupyter {EVCXR}") as this:
         if find_evcxr() is not None:
             return
@@ -66,7 +66,7 @@ def standard_library_sources():
     with step("sources of the standard library") as this:
         sysroot = output_of(["rustc", "--print", "sysroot"], cwd=ROOT)
         if sysroot is None:
-            raise Stop("`rustc` was not found; install Rust first (rustup.rs)")
+            raise Stop("`rustc` was not found; install Rust first")
         if (Path(sysroot) / "lib/rustlib/src/rust/library/core").is_dir():
             return
         # Without them the kernel works, more slowly: it asks the compiler for the types it cannot infer.

@@ -32,7 +32,7 @@ def toolchain(analysed):
     sysroot = output_of(["rustc", "--print", "sysroot"], cwd=ROOT)
     cargo = output_of(["rustup", "which", "cargo"], cwd=ROOT) or shutil.which("cargo")
     if not sysroot or not cargo:
-        raise Stop("`rustc` and `cargo` were not found; install Rust first (rustup.rs)")
+        raise Stop("`rustc` and `cargo` were not found; install Rust first")
     part = Path(f"{TOOLCHAIN}.part")
     shutil.rmtree(part, ignore_errors=True)
     (part / "bin").mkdir(parents=True)
