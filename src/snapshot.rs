@@ -182,11 +182,11 @@ impl Snapshot {
     }
 
     /// Whether per-example gradients may be taken from the tape; asked on data once, then remembered.
-    pub(crate) fn taped(&self, inputs: &Tensor, targets: &Tensor) -> Result<bool> {
+    pub(crate) fn taped(&self, inputs: &Tensor) -> Result<bool> {
         if let Some(&known) = self.taped.get() {
             return Ok(known);
         }
-        let found = Gradients::tape_suffices(self, inputs, targets)?;
+        let found = Gradients::tape_suffices(self, inputs)?;
         Ok(*self.taped.get_or_init(|| found))
     }
 

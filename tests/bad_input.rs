@@ -233,7 +233,7 @@ fn models() {
     let scalar = tasks::logistic().with_objective(|o: &Tensor, _: &Tensor| o.sum(None::<Kind>));
     says(
         scalar.train(&Trainer::default(), &train).and_then(|t| GradDot::default().fit(&t, &train)?.score(&train)),
-        &["closure", "[1]", "[]"],
+        &["closure", "[6]", "[]"],
     );
     let (_, task, train, _) = tasks::all().remove(1);
     says(RepresentationSimilarity { layer: Some("fc9".into()), ..default() }.fit(&task, &train), &["fc9", "fc1, fc2"]);
@@ -254,4 +254,18 @@ fn a_zero_gradient_scores_zero_and_not_nan() {
     assert_eq!(scores.get(2, 2).unwrap(), 0.0);
     assert!((scores.get(1, 1).unwrap() - 1.0).abs() < 1e-5);
     assert_eq!(GradCos::default().fit(&task, &data).unwrap().self_scores().unwrap().double_value(&[2]), 0.0);
+}
+
+#[test]
+fn one_example_or_one_class_is_enough() {
+    let one = clusters(24, 1).head(1).unwrap();
+    let task = tasks::mlp().train(&tasks::trainer(), &one).unwrap();
+    for method in tasks::methods() {
+        let fitted = method.fit(&task, &one).unwrap();
+        assert_eq!(fitted.score(&one).unwrap().proponents(0, 1).unwrap().height(), 1, "{}", method.name());
+    }
+    let same = clusters(9, 1).with_labels(&[2; 9]).unwrap();
+    let task = tasks::mlp().train(&tasks::trainer(), &same).unwrap();
+    assert!(GradCos::default().fit(&task, &same).unwrap().score(&same).is_ok());
+    says(dataset::flip_labels(&one, 1, 0), &["class"]);
 }

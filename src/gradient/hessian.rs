@@ -111,8 +111,7 @@ impl Hessian {
 
 impl LinearHead {
     fn detect(snapshot: &Snapshot, train: &Dataset) -> Result<Option<LinearHead>> {
-        let (inputs, targets) = train.slice(0, (train.len() as i64).min(2));
-        if !snapshot.taped(&inputs, &targets)? {
+        if !snapshot.taped(&train.slice(0, (train.len() as i64).min(2)).0)? {
             return Ok(None);
         }
         let entries = snapshot.layout().entries();
