@@ -3,12 +3,12 @@
 #[doc(no_inline)]
 pub use crate::{
     checkpoint::Checkpoint,
-    curvature::{ConjugateGradient, Curvature, Damping, Explicit, Preconditioner},
+    curvature::{self, ConjugateGradient, Curvature, Damping, Explicit, Matrix, Preconditioner},
     dataset::{self, Dataset},
     default,
     display::Show,
     error::Error,
-    gradient::Gradients,
+    gradient::{Gradients, Operator},
     measurement::{LogLikelihood, Logit, Margin, Measurement, NegativeSquaredError},
     method::{self, Attributor, GradCos, GradDot, Influence, Method, Random, RepresentationSimilarity, Similarity, TracIn},
     metric,

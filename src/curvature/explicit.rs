@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 use super::{Curvature, Damping, Preconditioner, check_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
+use crate::gradient::Operator;
 use crate::gradient::hessian::Hessian;
 use crate::snapshot::Snapshot;
 

@@ -2,9 +2,11 @@
 
 mod conjugate_gradient;
 mod explicit;
+mod matrix;
 
 pub use conjugate_gradient::ConjugateGradient;
 pub use explicit::Explicit;
+pub use matrix::Matrix;
 
 use std::rc::Rc;
 

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use tch::{Device, Kind, Tensor};
 
 use super::backward;
+use super::operator::{Operator, check_vectors, dense_by_products, mean_by_products};
 use super::stream::batch_size;
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
 use crate::model::Operation;
-use crate::random::{self, Purpose};
 use crate::snapshot::{Of, Snapshot, same};
 
 const CPU: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -38,53 +38,40 @@ impl Hessian {
         let head = guarded(|| LinearHead::detect(snapshot, train))?;
         Ok(Hessian { snapshot: snapshot.clone(), train: train.clone(), head })
     }
+}
 
-    /// `V H`, row by row: `[k, p] → [k, p]`. Cost per row: about two passes forward and backward over the data, or two matrix
-    /// products with the inputs where the closed form holds.
-    pub fn product(&self, vectors: &Tensor) -> Result<Tensor> {
+impl Operator for Hessian {
+    fn p(&self) -> i64 {
+        self.snapshot.p()
+    }
+
+    /// Cost per row: about two passes forward and backward over the data, or two matrix products with the inputs where the
+    /// closed form holds.
+    fn product(&self, vectors: &Tensor) -> Result<Tensor> {
+        check_vectors(vectors, self.p())?;
         guarded(|| match &self.head {
             Some(head) => Ok(head.product(vectors)),
             None => self.product_by_autograd(vectors),
         })
     }
 
-    /// The matrix, float64 `[p, p]`, symmetric. Memory: 8 p² bytes.
-    pub fn dense(&self) -> Result<Tensor> {
+    fn dense(&self) -> Result<Tensor> {
         guarded(|| match &self.head {
             Some(head) => Ok(head.dense(self.snapshot.p())),
-            None => {
-                let p = self.snapshot.p();
-                let whole = Tensor::zeros([p, p], (Kind::Double, Device::Cpu));
-                let step = 256;
-                for start in (0..p).step_by(step as usize) {
-                    let rows = step.min(p - start);
-                    let unit = Tensor::zeros([rows, p], CPU);
-                    unit.narrow(1, start, rows).copy_(&Tensor::eye(rows, CPU));
-                    whole.narrow(0, start, rows).copy_(&self.product_by_autograd(&unit)?);
-                }
-                let mut symmetric = &whole + whole.transpose(0, 1);
-                drop(whole);
-                Ok(symmetric.g_mul_scalar_(0.5))
-            }
+            None => dense_by_products(self),
         })
     }
 
-    /// Mean eigenvalue, `tr H / p`: exact where the closed form holds, else from 32 random ±1 vectors (Hutchinson).
-    pub fn mean_eigenvalue(&self) -> Result<f64> {
-        guarded(|| {
-            let p = self.snapshot.p();
-            if let Some(head) = &self.head {
-                let traces = head.b.diagonal(0, 1, 2).sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
-                let lengths = head.a.square().sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
-                return Ok((traces * lengths).sum(Kind::Double).double_value(&[]) / p as f64);
-            }
-            let draws = random::uniform(32 * p as usize, 0, Purpose::Control, u64::MAX);
-            let signs = Tensor::from_slice(&draws).ge(0.5).to_kind(Kind::Float).view([32, p]) * 2.0 - 1.0;
-            let products = self.product_by_autograd(&signs)?;
-            Ok((signs * products).sum(Kind::Double).double_value(&[]) / (32 * p) as f64)
+    /// Exact where the closed form holds.
+    fn mean_eigenvalue(&self) -> Result<f64> {
+        guarded(|| match &self.head {
+            Some(head) => Ok(head.trace() / self.snapshot.p() as f64),
+            None => mean_by_products(self),
         })
     }
+}
 
+impl Hessian {
     fn product_by_autograd(&self, vectors: &Tensor) -> Result<Tensor> {
         let (n, layout) = (self.train.len() as i64, self.snapshot.layout());
         let total = vectors.zeros_like();
@@ -148,6 +135,12 @@ impl LinearHead {
         });
         let b = Tensor::stack(&rows.collect::<Result<Vec<_>>>()?, 1);
         Ok(Some(LinearHead { a, b, inputs: inputs.size()[1], weight: weight.offset, bias }))
+    }
+
+    fn trace(&self) -> f64 {
+        let traces = self.b.diagonal(0, 1, 2).sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
+        let lengths = self.a.square().sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
+        (traces * lengths).sum(Kind::Double).double_value(&[])
     }
 
     /// Vectors in the layout's order as `[k, classes, d]`, the bias as last column.

@@ -4,10 +4,13 @@ mod block;
 mod compute;
 pub(crate) mod hessian;
 mod layout;
+mod operator;
 pub(crate) mod stream;
 
 pub(crate) use block::{Block, Form};
 pub use layout::{Entry, Layout};
+pub use operator::Operator;
+pub(crate) use operator::check_vectors;
 
 use std::borrow::Borrow;
 use std::sync::Arc;

@@ -1,0 +1,82 @@
+use tch::{Device, Kind, Tensor};
+
+use crate::error::{Error, Result, guarded};
+use crate::random::{self, Purpose};
+
+/// A symmetric matrix `[p, p]` known by its products with vectors: the Hessian, the Gauss-Newton matrix, a Fisher matrix.
+///
+/// Everything that inverts curvature asks for no more than this.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// struct Diagonal(Tensor);
+/// impl Operator for Diagonal {
+///     fn p(&self) -> i64 { self.0.size()[0] }
+///     fn product(&self, vectors: &Tensor) -> ascribe::Result<Tensor> { Ok(vectors * &self.0) }
+/// }
+/// let matrix = Diagonal(Tensor::from_slice(&[1.0f32, 2.0, 3.0]));
+/// assert_eq!(matrix.dense()?.double_value(&[2, 2]), 3.0);
+/// assert_eq!(matrix.mean_eigenvalue()?, 2.0);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub trait Operator {
+    /// Number of rows and columns.
+    fn p(&self) -> i64;
+
+    /// Products with many vectors at once, row by row: `[k, p] → [k, p]`, float32.
+    fn product(&self, vectors: &Tensor) -> Result<Tensor>;
+
+    /// The matrix, float64 `[p, p]`, symmetric. Cost: p products; memory 8 p² bytes, twice that for a moment.
+    fn dense(&self) -> Result<Tensor> {
+        dense_by_products(self)
+    }
+
+    /// Mean eigenvalue, `trace / p`: from 32 random ±1 vectors (Hutchinson) unless the matrix knows better.
+    fn mean_eigenvalue(&self) -> Result<f64> {
+        mean_by_products(self)
+    }
+
+    /// The same matrix over `examples` of the examples it is a mean over, drawn without replacement as a function of (seed, step):
+    /// an unbiased estimate. `None` if it is not a mean over examples; then the matrix itself serves.
+    fn minibatch(&self, examples: usize, seed: u64, step: u64) -> Result<Option<Box<dyn Operator>>> {
+        let _ = (examples, seed, step);
+        Ok(None)
+    }
+}
+
+/// An error unless the vectors are `[k, p]`.
+pub(crate) fn check_vectors(vectors: &Tensor, p: i64) -> Result<()> {
+    match vectors.dim() == 2 && vectors.size()[1] == p {
+        true => Ok(()),
+        false => Err(Error::shape("vectors", format!("[k, {p}]"), format!("{:?}", vectors.size()))),
+    }
+}
+
+/// The matrix from its products with unit vectors.
+pub(crate) fn dense_by_products(operator: &(impl Operator + ?Sized)) -> Result<Tensor> {
+    guarded(|| {
+        let p = operator.p();
+        let whole = Tensor::zeros([p, p], (Kind::Double, Device::Cpu));
+        let step = 256;
+        for start in (0..p).step_by(step as usize) {
+            let rows = step.min(p - start);
+            let unit = Tensor::zeros([rows, p], (Kind::Float, Device::Cpu));
+            unit.narrow(1, start, rows).copy_(&Tensor::eye(rows, (Kind::Float, Device::Cpu)));
+            whole.narrow(0, start, rows).copy_(&operator.product(&unit)?);
+        }
+        let mut symmetric = &whole + whole.transpose(0, 1);
+        drop(whole);
+        Ok(symmetric.g_mul_scalar_(0.5))
+    })
+}
+
+/// The mean eigenvalue from its products with random signs.
+pub(crate) fn mean_by_products(operator: &(impl Operator + ?Sized)) -> Result<f64> {
+    guarded(|| {
+        let p = operator.p();
+        let draws = random::uniform(32 * p as usize, 0, Purpose::Control, u64::MAX);
+        let signs = Tensor::from_slice(&draws).ge(0.5).to_kind(Kind::Float).view([32, p]) * 2.0 - 1.0;
+        let products = operator.product(&signs)?;
+        Ok((signs * products).sum(Kind::Double).double_value(&[]) / (32 * p) as f64)
+    })
+}
