@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Block, Entry, Form, Gradients, backward};
+use super::{Block, Entry, Form, Gradients, Outer, backward};
 use crate::error::{Error, Result};
 use crate::model::{Operation, Record, Tape};
 use crate::snapshot::{Of, Snapshot, finite, same, unreached};
@@ -72,7 +72,7 @@ impl Gradients {
             let hint =
                 format!("layer {}: a gradient is NaN or infinite; look for saturated outputs or zeros under a root", block.name);
             match &block.form {
-                Form::Outer { delta, .. } | Form::Lookup { delta, .. } | Form::Dense(delta) => {
+                Form::Outer(Outer { delta, .. }) | Form::Lookup { delta, .. } | Form::Dense(delta) => {
                     let _ = finite("the backward pass", delta.shallow_clone(), &hint)?;
                 }
             }
@@ -153,16 +153,17 @@ fn form(record: &Record, delta: &Tensor, n: i64) -> Result<Form> {
     Ok(match &record.operation {
         Operation::Linear => {
             let view = |x: &Tensor| x.reshape([n, 1, -1, x.size().last().copied().unwrap_or(1)]);
-            Form::Outer { a: view(&record.input), delta: view(delta) }
+            Form::Outer(Outer { a: view(&record.input), delta: view(delta), unit: None })
         }
         Operation::Convolution(options) => {
             let kernel = &record.weight.size()[2..];
             let patches = record.input.im2col(kernel, options.dilation, options.padding, options.stride);
             let (g, t) = (options.groups, patches.size()[2]);
-            Form::Outer {
+            Form::Outer(Outer {
                 a: patches.view([n, g, -1, t]).transpose(2, 3).contiguous(),
                 delta: delta.reshape([n, g, -1, t]).transpose(2, 3).contiguous(),
-            }
+                unit: None,
+            })
         }
         Operation::ScaleLast => {
             let width = record.weight.numel() as i64;
@@ -199,11 +200,13 @@ fn join(mut forms: Vec<Form>, group: &Group) -> Result<Form> {
     if forms.len() == 1 {
         return Ok(forms.remove(0));
     }
-    if forms.iter().all(|f| matches!(f, Form::Outer { .. })) {
-        let parts = |pick: fn(&Form) -> Option<&Tensor>| forms.iter().filter_map(pick).collect::<Vec<_>>();
-        let a = parts(|f| if let Form::Outer { a, .. } = f { Some(a) } else { None });
-        let delta = parts(|f| if let Form::Outer { delta, .. } = f { Some(delta) } else { None });
-        return Ok(Form::Outer { a: Tensor::cat(&a, 2), delta: Tensor::cat(&delta, 2) });
+    if forms.iter().all(|f| matches!(f, Form::Outer(_))) {
+        let parts = |pick: fn(&Outer) -> &Tensor| {
+            let of = |f: &Form| if let Form::Outer(outer) = f { Some(pick(outer).shallow_clone()) } else { None };
+            forms.iter().filter_map(of).collect::<Vec<_>>()
+        };
+        let (a, delta) = (Tensor::cat(&parts(|o| &o.a), 2), Tensor::cat(&parts(|o| &o.delta), 2));
+        return Ok(Form::Outer(Outer { a, delta, unit: None }));
     }
     if forms.iter().all(|f| matches!(f, Form::Lookup { .. })) {
         let parts = |pick: fn(&Form) -> Option<&Tensor>| forms.iter().filter_map(pick).collect::<Vec<_>>();
