@@ -26,6 +26,12 @@ pub trait Measurement: Send + Sync {
         "closure".into()
     }
 
+    /// Targets drawn from the model's own predictions, for the true Fisher matrix; `None` if it cannot.
+    fn sample(&self, outputs: &Tensor, targets: &Tensor, uniform: &Tensor) -> Option<Tensor> {
+        let _ = (outputs, targets, uniform);
+        None
+    }
+
     /// Says what is wrong with outputs and targets before they reach libtorch; called once per dataset.
     fn check(&self, outputs: &Tensor, targets: &Tensor) -> Result<()> {
         let _ = (outputs, targets);

@@ -3,7 +3,7 @@
 #[doc(no_inline)]
 pub use crate::{
     checkpoint::Checkpoint,
-    curvature::{self, ConjugateGradient, Curvature, Damping, Explicit, Matrix, Preconditioner},
+    curvature::{self, ConjugateGradient, Curvature, Damping, DataInf, Diagonal, Ekfac, Explicit, Kfac, Matrix, Preconditioner},
     dataset::{self, Dataset},
     default,
     display::Show,

@@ -146,6 +146,29 @@ impl Block {
         self.weight.len + self.bias.as_ref().map_or(0, |b| b.len)
     }
 
+    /// Some of the examples.
+    pub fn narrow(&self, start: i64, len: i64) -> Block {
+        let part = |x: &Tensor| x.narrow(0, start, len);
+        let form = match &self.form {
+            Form::Outer(outer) => Form::Outer(outer.narrow(start, len)),
+            Form::Lookup { index, delta } => Form::Lookup { index: part(index), delta: part(delta) },
+            Form::Dense(rows) => Form::Dense(part(rows)),
+        };
+        Block { name: self.name.clone(), form, weight: self.weight.clone(), bias: self.bias.clone() }
+    }
+
+    /// Multiplications, or what takes as long, of one inner product with a like block, in the cheaper form.
+    pub fn cost_of_pair(&self) -> i64 {
+        match &self.form {
+            Form::Outer(outer) => {
+                let (g, t, (input, output)) = (outer.g(), outer.t(), outer.widths());
+                (g * t * t * (input + output + 3 * FLOPS_PER_TOUCH)).min(self.len())
+            }
+            Form::Lookup { index, delta } => index.size()[1].pow(2) * (delta.size()[2] + 3 * FLOPS_PER_TOUCH),
+            Form::Dense(_) => self.len(),
+        }
+    }
+
     /// `[n, len]`, weight then bias.
     pub fn dense(&self) -> Result<Tensor> {
         Ok(match &self.form {

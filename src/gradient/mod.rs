@@ -4,7 +4,9 @@ mod block;
 mod compute;
 pub(crate) mod hessian;
 mod layout;
+pub(crate) mod mean_square;
 mod operator;
+pub(crate) mod roots;
 pub(crate) mod stream;
 
 pub(crate) use block::{Block, Form, Outer};
@@ -61,6 +63,10 @@ impl Gradients {
         let all = Entry { name: "all".into(), shape: vec![layout.p()], offset: 0, len: layout.p() };
         let block = Block { name: "all".into(), form: Form::Dense(rows.shallow_clone()), weight: all, bias: None };
         Gradients::new(rows.size()[0], layout.clone(), vec![block])
+    }
+
+    pub(crate) fn layout_handle(&self) -> Arc<Layout> {
+        self.layout.clone()
     }
 
     pub(crate) fn blocks(&self) -> &[Block] {
