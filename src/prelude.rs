@@ -10,7 +10,10 @@ pub use crate::{
     error::Error,
     gradient::{Gradients, Operator},
     measurement::{LogLikelihood, Logit, Margin, Measurement, NegativeSquaredError},
-    method::{self, Attributor, GradCos, GradDot, Influence, Method, Random, RepresentationSimilarity, Similarity, TracIn},
+    method::{
+        self, Attributor, GradCos, GradDot, Influence, Method, Random, RelatIf, Relative, RepresentationSimilarity, Similarity,
+        TracIn, UnitNorm,
+    },
     metric,
     model::{Cnn, Logistic, Mlp, Model, Tape, layer},
     plot,

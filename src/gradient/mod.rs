@@ -94,12 +94,15 @@ impl Gradients {
     /// `[n, p]`, rows in the layout's order. Memory: n · p floats.
     pub fn dense(&self) -> Result<Tensor> {
         guarded(|| {
-            let dense = Tensor::zeros([self.n, self.layout.p()], (Kind::Float, tch::Device::Cpu));
-            for block in &self.blocks {
-                block.write(&dense)?;
-            }
+            let dense = Tensor::empty([self.n, self.layout.p()], (Kind::Float, tch::Device::Cpu));
+            self.write(&dense)?;
             Ok(dense)
         })
+    }
+
+    /// Writes the rows into `[n, p]`.
+    pub(crate) fn write(&self, dense: &Tensor) -> Result<()> {
+        guarded(|| self.blocks.iter().try_for_each(|block| block.write(dense)))
     }
 
     /// Inner products with given vectors: `[n, p] · [k, p]ᵀ → [n, k]`.
