@@ -4,6 +4,7 @@ mod bad_input;
 mod dataset;
 mod display;
 mod golden;
+mod golden_curvature;
 mod laws;
 mod layers;
 mod metric;

@@ -7,7 +7,7 @@ use super::train_side::TrainSide;
 use super::{Curvature, Damping, Preconditioner, check_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
-use crate::gradient::{Block, Entry, Form, Gradients};
+use crate::gradient::{Block, Columns, Gradients};
 use crate::snapshot::Snapshot;
 
 /// DataInf: the mean of inverses in place of the inverse of the mean, layer by layer in closed form.
@@ -41,10 +41,10 @@ impl Curvature for DataInf {
         let train = TrainSide::new(snapshot, train)?;
         let n = train.n() as f64;
         let mut squares: Vec<Vec<Tensor>> = Vec::new();
-        let mut names: Vec<(String, Entry, Option<Entry>)> = Vec::new();
+        let mut names: Vec<(String, Columns)> = Vec::new();
         train.each(|start, gradients| {
             if start == 0 {
-                let named = gradients.blocks().iter().map(|b| (b.name.clone(), b.weight.clone(), b.bias.clone()));
+                let named = gradients.blocks().iter().map(|b| (b.name.clone(), b.columns.clone()));
                 names = named.collect();
                 squares.resize_with(names.len(), Vec::new);
             }
@@ -54,9 +54,9 @@ impl Curvature for DataInf {
             Ok(())
         })?;
         let mut layers = Vec::new();
-        for ((name, weight, bias), squares) in names.into_iter().zip(squares) {
+        for ((name, columns), squares) in names.into_iter().zip(squares) {
             let squares = guarded(|| Ok(Tensor::cat(&squares, 0)))?;
-            let len = (weight.len + bias.as_ref().map_or(0, |b| b.len)) as f64;
+            let len = columns.len() as f64;
             let mean = || Ok(squares.sum(Kind::Double).double_value(&[]) / n / len);
             let lambda = self.damping.value("DataInf.damping", mean)?;
             if lambda <= 0.0 {
@@ -64,15 +64,14 @@ impl Curvature for DataInf {
                 return Err(Error::layer(name, reason));
             }
             let weights = guarded(|| Ok((squares + lambda).reciprocal() / n))?;
-            layers.push(Layer { weight, bias, lambda, weights });
+            layers.push(Layer { columns, lambda, weights });
         }
         Ok(Box::new(Fitted { train, layers, p: snapshot.p() }))
     }
 }
 
 struct Layer {
-    weight: Entry,
-    bias: Option<Entry>,
+    columns: Columns,
     lambda: f64,
     /// `1 / (n (λ + ‖g_s‖²))`, `[n]`.
     weights: Tensor,
@@ -105,9 +104,7 @@ impl Preconditioner for Fitted {
                 Ok(())
             })?;
             for layer in &self.layers {
-                let form = Form::Dense(Tensor::zeros([0], (Kind::Float, Device::Cpu)));
-                let block = Block { name: String::new(), form, weight: layer.weight.clone(), bias: layer.bias.clone() };
-                block.add_columns(&(block.columns(rows) / layer.lambda), &total);
+                layer.columns.add_columns(&(layer.columns.columns(rows) / layer.lambda), &total);
             }
             Ok(total)
         })

@@ -11,7 +11,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::mean_square::MeanSquare;
 use crate::gradient::roots::{RootBlock, RootForm, Roots};
-use crate::gradient::{Block, Entry, Form, Gradients, Outer};
+use crate::gradient::{Block, Columns, Form, Gradients, Outer};
 use crate::snapshot::Snapshot;
 
 /// How the eigenvalues in a layer's basis are found.
@@ -37,8 +37,7 @@ pub struct KroneckerFactors {
 
 struct Layer {
     name: String,
-    weight: Entry,
-    bias: Option<Entry>,
+    columns: Columns,
     damping: f64,
     basis: Basis,
 }
@@ -107,17 +106,17 @@ impl KroneckerFactors {
             })?;
         }
         let mut layers = Vec::new();
-        let mut named: Vec<(String, Entry, Option<Entry>)> = Vec::new();
+        let mut named: Vec<(String, Columns)> = Vec::new();
         square.each_root(|start, roots| {
             if start == 0 {
-                named = roots.blocks.iter().map(|b| (b.name.clone(), b.weight.clone(), b.bias.clone())).collect();
+                named = roots.blocks.iter().map(|b| (b.name.clone(), b.columns.clone())).collect();
             }
             Ok(())
         })?;
-        for (((name, weight, bias), basis), corrected) in named.into_iter().zip(bases).zip(corrected) {
+        for (((name, columns), basis), corrected) in named.into_iter().zip(bases).zip(corrected) {
             let exact = corrected.map(|sum| sum / n);
             let (damping, basis) = guarded(|| basis.damp(&name, exact, damping, eigenvalues, tolerance))?;
-            layers.push(Layer { name, weight, bias, damping, basis });
+            layers.push(Layer { name, columns, damping, basis });
         }
         Ok(KroneckerFactors { p: snapshot.p(), layers })
     }
@@ -138,7 +137,7 @@ impl KroneckerFactors {
             Basis::Whole { q: Some(_), .. } => "whole block",
             Basis::Whole { q: None, .. } => "diagonal",
         };
-        let parameters = self.layers.iter().map(|l| (l.weight.len + l.bias.as_ref().map_or(0, |b| b.len)) as u32);
+        let parameters = self.layers.iter().map(|l| l.columns.len() as u32);
         let columns = vec![
             Series::new("layer".into(), self.layers.iter().map(|l| l.name.clone()).collect::<Vec<_>>()).into_column(),
             Series::new("parameters".into(), parameters.collect::<Vec<_>>()).into_column(),
@@ -169,23 +168,25 @@ impl Moments {
     fn new(block: &RootBlock) -> Moments {
         match &block.form {
             RootForm::Outer { a, delta } => {
-                let (g, input, output) = (a.size()[1], a.size()[3] + i64::from(block.bias.is_some()), delta.size()[4]);
+                let (g, input, output) = (a.size()[1], a.size()[3] + i64::from(block.columns.bias.is_some()), delta.size()[4]);
                 let (a, s) = (Tensor::zeros([g, input, input], WIDE), Tensor::zeros([g, output, output], WIDE));
                 Moments::Outer { a, s, positions: 0.0 }
             }
             RootForm::Lookup { .. } => {
-                let (rows, width) = (block.weight.shape[0], block.weight.shape[1]);
+                let (rows, width) = (block.columns.weight.shape[0], block.columns.weight.shape[1]);
                 Moments::Lookup { rows: Tensor::zeros([rows], WIDE), s: Tensor::zeros([width, width], WIDE), positions: 0.0 }
             }
-            RootForm::Dense(_) if block.len() <= WHOLE => Moments::Whole(Tensor::zeros([block.len(), block.len()], WIDE)),
-            RootForm::Dense(_) => Moments::Diagonal(Tensor::zeros([block.len()], WIDE)),
+            RootForm::Dense(_) if block.columns.len() <= WHOLE => {
+                Moments::Whole(Tensor::zeros([block.columns.len(), block.columns.len()], WIDE))
+            }
+            RootForm::Dense(_) => Moments::Diagonal(Tensor::zeros([block.columns.len()], WIDE)),
         }
     }
 
     fn add(&mut self, block: &RootBlock) {
         match (self, &block.form) {
             (Moments::Outer { a, s, positions }, RootForm::Outer { a: inputs, delta }) => {
-                let inputs = extended(inputs, None, block.bias.is_some());
+                let inputs = extended(inputs, None, block.columns.bias.is_some());
                 let (n, g, t) = (inputs.size()[0], inputs.size()[1], inputs.size()[2]);
                 for group in 0..g {
                     let _ = a.get(group).g_add_(&second_moment(&inputs.select(1, group).flatten(0, 1)));
@@ -246,7 +247,7 @@ impl Eigenbasis {
     fn squares(&self, roots: &Roots, block: &RootBlock) -> Result<Option<Tensor>> {
         Ok(match (self, &block.form) {
             (Eigenbasis::Outer { qa, qs, .. }, RootForm::Outer { a, delta }) => {
-                let a = extended(a, None, block.bias.is_some()).matmul(&qa.unsqueeze(0)); // [n, g, t, in]
+                let a = extended(a, None, block.columns.bias.is_some()).matmul(&qa.unsqueeze(0)); // [n, g, t, in]
                 let (g, t, n, c) = (a.size()[1], a.size()[2], a.size()[0], delta.size()[1]);
                 let delta = delta.matmul(&qs.view([1, 1, g, qs.size()[1], qs.size()[2]])); // [n, c, g, t, out]
                 let sum = Tensor::zeros([g, qs.size()[1], qa.size()[1]], WIDE);
@@ -276,7 +277,7 @@ impl Eigenbasis {
                         let len = step.min(roots.n - start);
                         let form =
                             Form::Lookup { index: index.narrow(0, start, len), delta: delta.narrow(0, start, len).contiguous() };
-                        let part = Block { name: String::new(), form, weight: block.weight.clone(), bias: None };
+                        let part = Block { name: String::new(), form, columns: block.columns.clone() };
                         let squares = part.dense()?.square().sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
                         let _ = sum.shallow_clone().g_add_(&squares.view([rows, width]));
                     }
@@ -361,9 +362,11 @@ impl Layer {
         match &self.basis {
             Basis::Outer { qa, qs, .. } => {
                 let (g, output) = (qs.size()[0], qs.size()[1]);
-                let weight = rows.narrow(1, 0, self.weight.len).reshape([k, g, output, -1]);
-                let weight = match &self.bias {
-                    Some(bias) => Tensor::cat(&[weight, rows.narrow(1, self.weight.len, bias.len).reshape([k, g, output, 1])], 3),
+                let weight = rows.narrow(1, 0, self.columns.weight.len).reshape([k, g, output, -1]);
+                let weight = match &self.columns.bias {
+                    Some(bias) => {
+                        Tensor::cat(&[weight, rows.narrow(1, self.columns.weight.len, bias.len).reshape([k, g, output, 1])], 3)
+                    }
                     None => weight,
                 };
                 qs.transpose(1, 2).unsqueeze(0).matmul(&weight).matmul(&qa.unsqueeze(0))
@@ -380,7 +383,7 @@ impl Layer {
         match &self.basis {
             Basis::Outer { qa, qs, .. } => {
                 let whole = qs.unsqueeze(0).matmul(values).matmul(&qa.transpose(1, 2).unsqueeze(0));
-                match &self.bias {
+                match &self.columns.bias {
                     Some(_) => {
                         let last = whole.size()[3] - 1;
                         Tensor::cat(&[whole.narrow(3, 0, last).reshape([k, -1]), whole.select(3, last).reshape([k, -1])], 1)
@@ -410,7 +413,7 @@ impl Layer {
     fn map(&self, block: &Block) -> Result<Block> {
         let form = match (&self.basis, &block.form) {
             (Basis::Outer { qa, qs, separable: Some(sums), .. }, Form::Outer(outer)) if self.worth(sums, outer) => {
-                let bias = self.bias.is_some();
+                let bias = self.columns.bias.is_some();
                 let terms = sums.iter().map(|s| s.u.size()[0]).max().unwrap_or(1);
                 // [g, terms, width]; shorter sums end in zeros.
                 let padded = |pick: fn(&Separable) -> &Tensor| {
@@ -438,7 +441,7 @@ impl Layer {
             }
             _ => Form::Dense(self.apply(&block.dense()?)),
         };
-        Ok(Block { name: self.name.clone(), form, weight: self.weight.clone(), bias: self.bias.clone() })
+        Ok(Block { name: self.name.clone(), form, columns: self.columns.clone() })
     }
 
     /// Whether the terms, over the positions of both sides, cost less than formed gradients.
@@ -453,7 +456,7 @@ impl Layer {
         if let (Basis::Outer { qa, qs, inverse, .. }, Form::Outer(outer)) = (&self.basis, &block.form)
             && outer.a.size()[2] == 1
         {
-            let a = extended(&outer.a, outer.unit.as_ref(), self.bias.is_some()).matmul(&qa.unsqueeze(0)).square();
+            let a = extended(&outer.a, outer.unit.as_ref(), self.columns.bias.is_some()).matmul(&qa.unsqueeze(0)).square();
             let delta = outer.delta.matmul(&qs.unsqueeze(0)).square();
             return Ok(((delta.matmul(&inverse.unsqueeze(0))) * a).flatten(1, -1).sum_dim_intlist(
                 [1i64].as_slice(),
@@ -472,13 +475,7 @@ impl Preconditioner for KroneckerFactors {
         guarded(|| {
             let total = rows.zeros_like();
             for layer in &self.layers {
-                let block = Block {
-                    name: String::new(),
-                    form: Form::Dense(rows.shallow_clone()),
-                    weight: layer.weight.clone(),
-                    bias: layer.bias.clone(),
-                };
-                block.add_columns(&layer.apply(&block.columns(rows)), &total);
+                layer.columns.write(&layer.apply(&layer.columns.columns(rows)), &total);
             }
             Ok(total)
         })

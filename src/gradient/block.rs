@@ -2,15 +2,14 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::Entry;
+use super::Columns;
 use crate::error::Result;
 
 /// Gradients of one layer's weight and bias for `n` examples.
 pub(crate) struct Block {
     pub name: String,
     pub form: Form,
-    pub weight: Entry,
-    pub bias: Option<Entry>,
+    pub columns: Columns,
 }
 
 pub(crate) enum Form {
@@ -143,7 +142,11 @@ const FLOPS_PER_TOUCH: i64 = 16;
 impl Block {
     /// Number of parameters in the block.
     pub fn len(&self) -> i64 {
-        self.weight.len + self.bias.as_ref().map_or(0, |b| b.len)
+        self.columns.len()
+    }
+
+    fn has_bias(&self) -> bool {
+        self.columns.bias.is_some()
     }
 
     /// Some of the examples.
@@ -154,7 +157,7 @@ impl Block {
             Form::Lookup { index, delta } => Form::Lookup { index: part(index), delta: part(delta) },
             Form::Dense(rows) => Form::Dense(part(rows)),
         };
-        Block { name: self.name.clone(), form, weight: self.weight.clone(), bias: self.bias.clone() }
+        Block { name: self.name.clone(), form, columns: self.columns.clone() }
     }
 
     /// Multiplications, or what takes as long, of one inner product with a like block, in the cheaper form.
@@ -173,13 +176,13 @@ impl Block {
     pub fn dense(&self) -> Result<Tensor> {
         Ok(match &self.form {
             Form::Dense(rows) => rows.shallow_clone(),
-            Form::Outer(outer) => match &self.bias {
-                Some(_) => Tensor::cat(&[outer.weight(), outer.bias()], 1),
-                None => outer.weight(),
+            Form::Outer(outer) => match self.has_bias() {
+                true => Tensor::cat(&[outer.weight(), outer.bias()], 1),
+                false => outer.weight(),
             },
             Form::Lookup { index, delta } => {
                 let (n, t) = index.size2()?;
-                let (rows, width) = (self.weight.shape[0], self.weight.shape[1]);
+                let (rows, width) = (self.columns.weight.shape[0], self.columns.weight.shape[1]);
                 let mut table = Tensor::zeros([n * rows, width], (Kind::Float, Device::Cpu));
                 let start = Tensor::arange_start_step(0, n * rows, rows, (Kind::Int64, Device::Cpu)).unsqueeze(1);
                 let _ = table.index_add_(0, &(index + start).reshape([n * t]), &delta.reshape([n * t, width]));
@@ -190,29 +193,16 @@ impl Block {
 
     /// Writes the block into its columns of `[n, p]`.
     pub fn write(&self, dense: &Tensor) -> Result<()> {
-        let rows = self.dense()?;
-        dense.narrow(1, self.weight.offset, self.weight.len).copy_(&rows.narrow(1, 0, self.weight.len));
-        if let Some(bias) = &self.bias {
-            dense.narrow(1, bias.offset, bias.len).copy_(&rows.narrow(1, self.weight.len, bias.len));
-        }
+        self.columns.write(&self.dense()?, dense);
         Ok(())
-    }
-
-    /// The columns of `[k, p]` that belong to the block, `[k, len]`.
-    pub fn columns(&self, vectors: &Tensor) -> Tensor {
-        let weight = vectors.narrow(1, self.weight.offset, self.weight.len);
-        match &self.bias {
-            Some(bias) => Tensor::cat(&[weight, vectors.narrow(1, bias.offset, bias.len)], 1),
-            None => weight,
-        }
     }
 
     /// Adds the inner products with `[k, p]` to `total` `[n, k]`.
     pub fn dot(&self, vectors: &Tensor, total: &Tensor) -> Result<()> {
-        let columns = self.columns(vectors);
+        let columns = self.columns.columns(vectors);
         match &self.form {
             Form::Outer(outer) if few(vectors.size()[0], outer) => {
-                let along = outer.along(&columns, self.bias.is_some());
+                let along = outer.along(&columns, self.has_bias());
                 let _ = total.shallow_clone().g_add_(&outer.contract(&along));
             }
             _ => {
@@ -226,20 +216,12 @@ impl Block {
     pub fn combine(&self, coefficients: &Tensor, total: &Tensor) -> Result<()> {
         let rows = match &self.form {
             Form::Outer(outer) if few(coefficients.size()[1], outer) => {
-                outer.spread(&outer.weighted(coefficients), self.bias.is_some())
+                outer.spread(&outer.weighted(coefficients), self.has_bias())
             }
             _ => coefficients.transpose(0, 1).matmul(&self.dense()?),
         };
-        self.add_columns(&rows, total);
+        self.columns.add_columns(&rows, total);
         Ok(())
-    }
-
-    /// Adds `[k, len]` to the block's columns of `[k, p]`.
-    pub fn add_columns(&self, rows: &Tensor, total: &Tensor) {
-        let _ = total.narrow(1, self.weight.offset, self.weight.len).g_add_(&rows.narrow(1, 0, self.weight.len));
-        if let Some(bias) = &self.bias {
-            let _ = total.narrow(1, bias.offset, bias.len).g_add_(&rows.narrow(1, self.weight.len, bias.len));
-        }
     }
 
     /// Inner products with the same layer's block of other gradients, `[n, m]`.
@@ -248,7 +230,7 @@ impl Block {
             (Form::Outer(mine), Form::Outer(theirs))
                 if !cheaper_dense(mine, theirs.t(), theirs.a.size()[0], mine.a.size()[0]) =>
             {
-                outer_gram(mine, theirs, self.bias.is_some())
+                outer_gram(mine, theirs, self.has_bias())
             }
             (Form::Lookup { index, delta }, Form::Lookup { index: other_index, delta: epsilon }) => {
                 lookup_gram(index, delta, other_index, epsilon)
@@ -270,7 +252,7 @@ impl Block {
         Ok(match &self.form {
             Form::Outer(outer) => {
                 let (t, (input, output)) = (outer.t(), outer.widths());
-                let bias = self.bias.is_some();
+                let bias = self.has_bias();
                 let unit = || outer.unit.as_ref().map_or_else(|| Tensor::from(1.0f32), Tensor::shallow_clone);
                 if t == 1 {
                     let inputs = squares(&outer.a, 2) + if bias { unit().square().squeeze_dim(-1) } else { Tensor::from(0.0f32) };

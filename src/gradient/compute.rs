@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Block, Entry, Form, Gradients, Outer, backward};
+use super::{Block, Columns, Entry, Form, Gradients, Outer, backward};
 use crate::error::{Error, Result};
 use crate::model::{Operation, Record, Tape};
 use crate::snapshot::{Of, Snapshot, finite, same, unreached};
@@ -120,7 +120,7 @@ impl Gradients {
                 forms.push(seen.form(&delta, n, record.bias.is_some()));
             }
             let name = group.uses[0].name.clone();
-            blocks.push(Block { name, form: join(forms, group)?, weight: group.weight.clone(), bias: group.bias.clone() });
+            blocks.push(Block { name, form: join(forms, group)?, columns: group.columns() });
         }
         for block in &blocks {
             let hint =
@@ -147,7 +147,11 @@ impl Gradients {
         let rows =
             finite("the backward pass", Tensor::stack(&rows, 0), "a gradient is NaN or infinite; look for saturated outputs")?;
         let all = Entry { name: "all".into(), shape: vec![snapshot.p()], offset: 0, len: snapshot.p() };
-        let block = Block { name: "all (one example at a time)".into(), form: Form::Dense(rows), weight: all, bias: None };
+        let block = Block {
+            name: "all (one example at a time)".into(),
+            form: Form::Dense(rows),
+            columns: Columns { weight: all, bias: None },
+        };
         Ok(Gradients::new(n, snapshot.layout().clone(), vec![block]))
     }
 }
@@ -164,6 +168,12 @@ struct Group {
     weight: Entry,
     bias: Option<Entry>,
     uses: Vec<Record>,
+}
+
+impl Group {
+    fn columns(&self) -> Columns {
+        Columns { weight: self.weight.clone(), bias: self.bias.clone() }
+    }
 }
 
 /// Sorts records by weight; `None` if a trained parameter was not seen, or in a way the block forms cannot express.
@@ -291,7 +301,7 @@ fn join(mut forms: Vec<Form>, group: &Group) -> Result<Form> {
     }
     let mut total: Option<Tensor> = None;
     for form in forms {
-        let block = Block { name: String::new(), form, weight: group.weight.clone(), bias: group.bias.clone() };
+        let block = Block { name: String::new(), form, columns: group.columns() };
         let rows = block.dense()?;
         total = Some(match total {
             Some(sum) => sum + rows,

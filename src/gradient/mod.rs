@@ -10,6 +10,7 @@ pub(crate) mod roots;
 pub(crate) mod stream;
 
 pub(crate) use block::{Block, Form, Outer};
+pub(crate) use layout::Columns;
 pub use layout::{Entry, Layout};
 pub use operator::Operator;
 pub(crate) use operator::check_vectors;
@@ -61,7 +62,8 @@ impl Gradients {
     /// Rows `[n, p]` in the layout's order as gradients.
     pub(crate) fn of_rows(rows: Tensor, layout: &Arc<Layout>) -> Gradients {
         let all = Entry { name: "all".into(), shape: vec![layout.p()], offset: 0, len: layout.p() };
-        let block = Block { name: "all".into(), form: Form::Dense(rows.shallow_clone()), weight: all, bias: None };
+        let block =
+            Block { name: "all".into(), form: Form::Dense(rows.shallow_clone()), columns: Columns { weight: all, bias: None } };
         Gradients::new(rows.size()[0], layout.clone(), vec![block])
     }
 
@@ -76,7 +78,9 @@ impl Gradients {
     /// All parameters as rows `[n, p]`, if that is how the gradients are held.
     fn whole(&self) -> Option<&Tensor> {
         match self.blocks.as_slice() {
-            [Block { form: Form::Dense(rows), weight, bias: None, .. }] if weight.len == self.layout.p() => Some(rows),
+            [Block { form: Form::Dense(rows), columns, .. }] if columns.len() == self.layout.p() && columns.bias.is_none() => {
+                Some(rows)
+            }
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Block, Entry, Form, Gradients, Layout, Outer};
+use super::{Block, Columns, Form, Gradients, Layout, Outer};
 use crate::error::Result;
 
 /// `r_ic = J_iᵀ w_ic` for `n` examples and `c` covectors each, where `J_i` `[outputs, p]` is the Jacobian of the outputs.
@@ -21,8 +21,7 @@ pub(crate) struct Roots {
 /// One layer's part.
 pub(crate) struct RootBlock {
     pub name: String,
-    pub weight: Entry,
-    pub bias: Option<Entry>,
+    pub columns: Columns,
     pub form: RootForm,
 }
 
@@ -53,7 +52,7 @@ impl Roots {
                 Form::Lookup { index, .. } => RootForm::Lookup { index: index.shallow_clone(), delta },
                 Form::Dense(_) => RootForm::Dense(delta),
             };
-            blocks.push(RootBlock { name: first.name.clone(), weight: first.weight.clone(), bias: first.bias.clone(), form });
+            blocks.push(RootBlock { name: first.name.clone(), columns: first.columns.clone(), form });
         }
         Roots { n, c, layout, blocks }
     }
@@ -68,7 +67,7 @@ impl Roots {
                 RootForm::Lookup { index, delta } => Form::Lookup { index: index.shallow_clone(), delta: delta.select(1, c) },
                 RootForm::Dense(rows) => Form::Dense(rows.select(1, c)),
             };
-            Block { name: block.name.clone(), form, weight: block.weight.clone(), bias: block.bias.clone() }
+            Block { name: block.name.clone(), form, columns: block.columns.clone() }
         });
         Gradients::new(self.n, self.layout.clone(), blocks.collect())
     }
@@ -85,10 +84,10 @@ impl Roots {
             let (some, sum) = (vectors.narrow(0, start, len), total.narrow(0, start, len));
             let x = Tensor::zeros([self.n, len, self.c], (Kind::Float, Device::Cpu));
             for block in &self.blocks {
-                let _ = x.shallow_clone().g_add_(&block.along(&block.columns(&some)));
+                let _ = x.shallow_clone().g_add_(&block.along(&block.columns.columns(&some)));
             }
             for block in &self.blocks {
-                block.add_columns(&block.spread(&x), &sum);
+                block.columns.add_columns(&block.spread(&x), &sum);
             }
         }
         Ok(())
@@ -108,10 +107,6 @@ impl Roots {
 const HELD_AT_ONCE: i64 = 1 << 23;
 
 impl RootBlock {
-    pub fn len(&self) -> i64 {
-        self.weight.len + self.bias.as_ref().map_or(0, |b| b.len)
-    }
-
     /// Numbers that the covectors of the block take.
     pub fn numbers(&self) -> i64 {
         match &self.form {
@@ -126,23 +121,6 @@ impl RootBlock {
         }
     }
 
-    /// As [`Block`]'s, over this block's entries.
-    pub fn columns(&self, vectors: &Tensor) -> Tensor {
-        let weight = vectors.narrow(1, self.weight.offset, self.weight.len);
-        match &self.bias {
-            Some(bias) => Tensor::cat(&[weight, vectors.narrow(1, bias.offset, bias.len)], 1),
-            None => weight,
-        }
-    }
-
-    /// Adds `[k, len]` to the block's columns of `[k, p]`.
-    pub fn add_columns(&self, rows: &Tensor, total: &Tensor) {
-        let _ = total.narrow(1, self.weight.offset, self.weight.len).g_add_(&rows.narrow(1, 0, self.weight.len));
-        if let Some(bias) = &self.bias {
-            let _ = total.narrow(1, bias.offset, bias.len).g_add_(&rows.narrow(1, self.weight.len, bias.len));
-        }
-    }
-
     /// `r_icᵀ v` for directions `[k, len]`: `[n, k, c]`.
     fn along(&self, directions: &Tensor) -> Tensor {
         let k = directions.size()[0];
@@ -153,10 +131,10 @@ impl RootBlock {
         match &self.form {
             RootForm::Outer { a, delta } => {
                 let along = Outer { a: a.shallow_clone(), delta: delta.select(1, 0), unit: None };
-                by_covector(along.along(directions, self.bias.is_some()), delta)
+                by_covector(along.along(directions, self.columns.bias.is_some()), delta)
             }
             RootForm::Lookup { index, delta } => {
-                let (rows, width) = (self.weight.shape[0], self.weight.shape[1]);
+                let (rows, width) = (self.columns.weight.shape[0], self.columns.weight.shape[1]);
                 let (n, t) = (index.size()[0], index.size()[1]);
                 let along = directions.view([k, rows, width]).index_select(1, &index.reshape([n * t])); // [k, n·t, width]
                 by_covector(along.view([k, n, t * width]).transpose(0, 1).contiguous(), delta)
@@ -173,10 +151,10 @@ impl RootBlock {
                 let (g, t, out) = (delta.size()[2], delta.size()[3], delta.size()[4]);
                 let mixed = x.matmul(&delta.reshape([n, delta.size()[1], -1])).view([n, k, g, t, out]);
                 let outer = Outer { a: a.shallow_clone(), delta: delta.select(1, 0), unit: None };
-                outer.spread(&mixed, self.bias.is_some())
+                outer.spread(&mixed, self.columns.bias.is_some())
             }
             RootForm::Lookup { index, delta } => {
-                let (rows, width) = (self.weight.shape[0], self.weight.shape[1]);
+                let (rows, width) = (self.columns.weight.shape[0], self.columns.weight.shape[1]);
                 let t = index.size()[1];
                 let mixed = x.matmul(&delta.reshape([n, delta.size()[1], -1])); // [n, k, t·width]
                 let mixed = mixed.view([n, k, t, width]).transpose(0, 1).reshape([k, n * t, width]);
