@@ -10,5 +10,6 @@ mod metric;
 mod oracles;
 mod plot;
 mod readme;
+mod solvers;
 mod tasks;
 mod training;

@@ -3,10 +3,16 @@
 mod conjugate_gradient;
 mod explicit;
 mod matrix;
+mod solve;
+mod system;
+mod within;
 
-pub use conjugate_gradient::ConjugateGradient;
+pub use conjugate_gradient::{ConjugateGradient, Precondition};
 pub use explicit::Explicit;
 pub use matrix::Matrix;
+pub use solve::{ihvp_cg, ihvp_cg_preconditioned, ihvp_explicit, operator};
+
+pub use crate::gradient::{Compressed, Function, Operator, Subspace, ggn_vp, hvp};
 
 use std::rc::Rc;
 

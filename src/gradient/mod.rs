@@ -2,15 +2,18 @@
 
 mod block;
 mod compute;
+mod function;
 pub(crate) mod hessian;
 mod layout;
+mod linear_head;
 mod operator;
+mod replicate;
 pub(crate) mod stream;
 
 pub(crate) use block::{Block, Form};
+pub use function::{Function, ggn_vp, hvp};
 pub use layout::{Entry, Layout};
-pub use operator::Operator;
-pub(crate) use operator::check_vectors;
+pub use operator::{Compressed, Operator, Subspace};
 
 use std::borrow::Borrow;
 use std::sync::Arc;
