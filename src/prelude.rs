@@ -8,7 +8,7 @@ pub use crate::{
     default,
     display::Show,
     error::Error,
-    gradient::{Gradients, Operator},
+    gradient::{Function, Gradients, Operator},
     measurement::{LogLikelihood, Logit, Margin, Measurement, NegativeSquaredError},
     method::{
         self, Attributor, GradCos, GradDot, Influence, Method, Random, RelatIf, Relative, RepresentationSimilarity, Similarity,

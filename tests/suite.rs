@@ -11,5 +11,6 @@ mod metric;
 mod oracles;
 mod plot;
 mod readme;
+mod solvers;
 mod tasks;
 mod training;

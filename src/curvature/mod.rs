@@ -9,9 +9,12 @@ mod kfac;
 mod kronecker;
 mod matrix;
 mod separable;
+mod solve;
+mod system;
 mod train_side;
+mod within;
 
-pub use conjugate_gradient::ConjugateGradient;
+pub use conjugate_gradient::{ConjugateGradient, Precondition};
 pub use data_inf::DataInf;
 pub use diagonal::Diagonal;
 pub use ekfac::Ekfac;
@@ -19,6 +22,9 @@ pub use explicit::Explicit;
 pub use kfac::Kfac;
 pub use kronecker::KroneckerFactors;
 pub use matrix::Matrix;
+pub use solve::{ihvp_cg, ihvp_cg_preconditioned, ihvp_explicit, operator};
+
+pub use crate::gradient::{Compressed, Function, Operator, Subspace, ggn_vp, hvp};
 
 use std::rc::Rc;
 

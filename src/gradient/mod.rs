@@ -2,18 +2,21 @@
 
 mod block;
 mod compute;
+mod function;
 pub(crate) mod hessian;
 mod layout;
+mod linear_head;
 pub(crate) mod mean_square;
 mod operator;
+mod replicate;
 pub(crate) mod roots;
 pub(crate) mod stream;
 
 pub(crate) use block::{Block, Form, Outer};
+pub use function::{Function, ggn_vp, hvp};
 pub(crate) use layout::Columns;
 pub use layout::{Entry, Layout};
-pub use operator::Operator;
-pub(crate) use operator::check_vectors;
+pub use operator::{Compressed, Operator, Subspace};
 
 use std::borrow::Borrow;
 use std::sync::Arc;
