@@ -156,7 +156,7 @@ fn form(record: &Record, delta: &Tensor, n: i64) -> Result<Form> {
             Form::Outer { a: view(&record.input), delta: view(delta) }
         }
         Operation::Convolution(options) => {
-            let kernel = &record.weight.size()[2..];
+            let kernel = record.kernel();
             let patches = record.input.im2col(kernel, options.dilation, options.padding, options.stride);
             let (g, t) = (options.groups, patches.size()[2]);
             Form::Outer {
