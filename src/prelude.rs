@@ -12,7 +12,7 @@ pub use crate::{
     measurement::{LogLikelihood, Logit, Margin, Measurement, NegativeSquaredError},
     method::{self, Attributor, GradCos, GradDot, Influence, Method, Random, RepresentationSimilarity, Similarity, TracIn},
     metric,
-    model::{Cnn, Logistic, Mlp, Model, Tape, layer},
+    model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
     plot,
     scores::Scores,
     snapshot::{Of, Snapshot},

@@ -15,6 +15,7 @@ pub use embedding::{Embedding, embedding};
 pub use norm::{
     BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, batch_norm, group_norm, instance_norm, layer_norm, rms_norm,
 };
+pub(super) use norm::layer_norm_with;
 pub use transformer::{TransformerBlock, transformer_block};
 
 use std::borrow::Borrow;

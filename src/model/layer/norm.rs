@@ -22,7 +22,7 @@ pub fn layer_norm<'a>(path: impl Borrow<nn::Path<'a>>, shape: &[i64]) -> LayerNo
 }
 
 /// The same with or without a bias.
-pub(super) fn layer_norm_with(path: &nn::Path, shape: &[i64], bias: bool) -> LayerNorm {
+pub(in crate::model) fn layer_norm_with(path: &nn::Path, shape: &[i64], bias: bool) -> LayerNorm {
     let bias = bias.then(|| path.var("bias", shape, Init::Const(0.0)));
     LayerNorm { weight: path.var("weight", shape, Init::Const(1.0)), bias, epsilon: 1e-5 }
 }
