@@ -52,7 +52,7 @@ pub struct GptOptions {
 }
 
 impl Default for GptOptions {
-    /// Two layers of width 64 over 65 characters: 106,944 parameters.
+    /// Two layers of width 64 over 65 characters: 106,880 parameters.
     fn default() -> GptOptions {
         GptOptions { vocab: 65, context: 64, width: 64, heads: 4, layers: 2, dropout: 0.0, bias: false }
     }

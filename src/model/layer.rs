@@ -12,10 +12,10 @@ mod transformer;
 pub use attention::{Attention, AttentionOptions, Projection, attention};
 pub use convolution::{Conv1d, Conv2d, ConvOptions, conv1d, conv2d};
 pub use embedding::{Embedding, embedding};
+pub(super) use norm::layer_norm_with;
 pub use norm::{
     BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, batch_norm, group_norm, instance_norm, layer_norm, rms_norm,
 };
-pub(super) use norm::layer_norm_with;
 pub use transformer::{TransformerBlock, transformer_block};
 
 use std::borrow::Borrow;

@@ -24,7 +24,7 @@ pub struct ResNet9 {
     scale: f64,
 }
 
-/// A convolution without bias and its batch norm, recorded as `name.conv` and `name.norm`.
+/// A convolution without bias and its batch norm, recorded as `unit1.conv` and `unit1.norm`.
 #[derive(Debug)]
 struct Unit {
     name: String,
@@ -53,7 +53,7 @@ impl ResNet9 {
     pub fn trak<'a>(path: impl Borrow<nn::Path<'a>>, classes: i64) -> ResNet9 {
         let path = path.borrow();
         let unit = |name: &str, inputs, outputs, kernel, stride, padding| {
-            Unit::new(path, name.into(), [inputs, outputs, kernel, stride, padding])
+            Unit::new(path, format!("unit{name}"), [inputs, outputs, kernel, stride, padding])
         };
         let stages = vec![
             Stage::Plain(unit("1", 3, 64, 3, 1, 1)),
@@ -73,9 +73,9 @@ impl ResNet9 {
     /// `4,824,128 + 513 · classes` parameters: 4,825,154 for two classes.
     pub fn dattri<'a>(path: impl Borrow<nn::Path<'a>>, classes: i64) -> ResNet9 {
         let path = path.borrow();
-        let mut stages = vec![Stage::Plain(Unit::new(path, "1".into(), [3, 64, 3, 1, 1]))];
+        let mut stages = vec![Stage::Plain(Unit::new(path, "unit1".into(), [3, 64, 3, 1, 1]))];
         for (i, (inputs, outputs, stride)) in [(64, 128, 1), (128, 256, 2), (256, 512, 2)].into_iter().enumerate() {
-            let name = |part: &str| format!("{}{part}", i + 2);
+            let name = |part: &str| format!("unit{}{part}", i + 2);
             stages.push(Stage::Block {
                 first: Unit::new(path, name("a"), [inputs, outputs, 3, stride, 1]),
                 second: Unit::new(path, name("b"), [outputs, outputs, 3, 1, 1]),

@@ -76,9 +76,7 @@ pub fn attention<'a>(path: impl Borrow<nn::Path<'a>>, width: i64, options: Atten
     let linear = |name: &str, outputs| linear_with(&(path / name), width, outputs, bias);
     let projection = match fused {
         true => Projection::Fused(linear("qkv", 3 * width)),
-        false => {
-            Projection::Separate { query: linear("query", width), key: linear("key", width), value: linear("value", width) }
-        }
+        false => Projection::Separate { query: linear("query", width), key: linear("key", width), value: linear("value", width) },
     };
     Attention { projection, out: linear("out", width), heads, causal, dropout }
 }
@@ -117,7 +115,9 @@ impl Tape {
                 let parts = self.linear(&format!("{name}.qkv"), all, x).chunk(3, -1);
                 (parts[0].shallow_clone(), parts[1].shallow_clone(), parts[2].shallow_clone())
             }
-            Projection::Fused(_) => raise(Error::layer(name, "attention to a memory needs separate projections, got a fused one")),
+            Projection::Fused(_) => {
+                raise(Error::layer(name, "attention to a memory needs separate projections, got a fused one"))
+            }
             Projection::Separate { query, key, value } => (
                 self.linear(&format!("{name}.query"), query, x),
                 self.linear(&format!("{name}.key"), key, memory),
