@@ -77,8 +77,8 @@ fn the_margin_stays_exact_where_probabilities_round() {
     }
 }
 
-/// The scores of a network whose logits `hidden` of the last example of nine are set to a value.
-fn with_logits(value: f64, hidden: [bool; 3]) -> Result<Scores, Error> {
+/// Gradients of the margin of a network whose logits `hidden` of the last example of nine are set to a value.
+fn with_logits(value: f64, hidden: [bool; 3]) -> Result<Tensor, Error> {
     let data = crate::tasks::clusters(9, 1);
     let broken = move |p: &nn::Path| {
         let fc = layer::linear(p / "fc", 4, 3);
@@ -91,23 +91,22 @@ fn with_logits(value: f64, hidden: [bool; 3]) -> Result<Scores, Error> {
     let inputs = data.inputs().copy();
     let _ = inputs.get(8).get(0).fill_(1e3);
     let marked = Dataset::new(inputs, data.targets().shallow_clone())?;
-    GradDot::default().fit(&task, &data)?.score(&marked)
+    task.snapshot(0)?.gradients(Of::Measurement, &marked)?.dense()
 }
 
 /// Not on the first examples, which are looked at before any work.
 #[test]
-fn logits_that_are_not_finite_never_give_a_score_that_is_not() {
+fn logits_that_are_not_finite_never_give_a_gradient_that_is_not() {
     const LAST: [bool; 3] = [false, false, true]; // the target of the last example
-    let not_finite = [(f64::NAN, LAST), (f64::INFINITY, LAST), (f64::NEG_INFINITY, [true, true, false])];
+    let others = [true, true, false];
+    let not_finite = [(f64::NAN, LAST), (f64::INFINITY, LAST), (f64::NEG_INFINITY, LAST), (f64::NEG_INFINITY, others)];
     for (value, hidden) in not_finite {
         let message = format!("{:?}", with_logits(value, hidden).unwrap_err());
-        assert!(message.contains("layer fc: a gradient is NaN or infinite"), "{value}: {message}");
+        assert!(message.contains("the forward pass: the margin of an example is NaN or infinite"), "{value}: {message}");
     }
     // A class that a model rules out itself, by −∞, has no gradient; the others have theirs.
-    for hidden in [LAST, [true, false, false]] {
-        let scores = with_logits(f64::NEG_INFINITY, hidden).unwrap();
-        assert_eq!(scores.tensor().isfinite().all().int64_value(&[]), 1);
-    }
+    let gradients = with_logits(f64::NEG_INFINITY, [true, false, false]).unwrap().get(8);
+    assert_eq!(gradients.isfinite().all().int64_value(&[]), 1);
 }
 
 #[test]
