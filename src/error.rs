@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, set_hook, take_hook};
 use std::path::Path;
 use std::sync::Once;
 
@@ -136,6 +136,16 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     }
 }
 
+/// Stops a model's forward pass, which gives a tensor and so cannot return an error; [`guarded`] hands the error on as it is.
+///
+/// A user who calls the model directly, outside any call of this crate, sees a panic with the same line.
+pub(crate) fn raise(error: Error) -> ! {
+    match GUARDED.get() {
+        true => panic_any(error),
+        false => panic!("{error}"),
+    }
+}
+
 /// Keeps the default message and backtrace, pages long for a C++ error, for panics that nobody catches.
 fn hush_guarded_panics() {
     static ONCE: Once = Once::new();
@@ -160,6 +170,10 @@ fn grad_enabled() -> bool {
 }
 
 fn error_of(payload: Box<dyn Any + Send>) -> Error {
+    let payload = match payload.downcast::<Error>() {
+        Ok(error) => return *error,
+        Err(payload) => payload,
+    };
     let text = match payload.downcast::<String>() {
         Ok(text) => *text,
         Err(payload) => payload.downcast::<&str>().map(|text| text.to_string()).unwrap_or_default(),

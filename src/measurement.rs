@@ -26,7 +26,21 @@ pub trait Measurement: Send + Sync {
         "closure".into()
     }
 
-    /// Targets drawn from the model's own predictions, for the true Fisher matrix; `None` if it cannot.
+    /// Targets drawn from the model's own predictions, for the true Fisher matrix; `None` where the measurement is not the log of
+    /// a density in the targets.
+    ///
+    /// `targets` are the true ones, whose shape the result has; those that are ignored stay so. `uniform` holds numbers in
+    /// [0, 1), one per target number, of the same shape.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let outputs = Tensor::from_slice(&[0.6f32, 0.4]).log().view([1, 2]).repeat([2, 1]);
+    /// let uniform = Tensor::from_slice(&[0.59f32, 0.61]);
+    /// let drawn = LogLikelihood.sample(&outputs, &Tensor::from_slice(&[0i64, 0]), &uniform).unwrap();
+    /// assert_eq!(Vec::<i64>::try_from(drawn)?, [0, 1]);
+    /// assert!(Margin.sample(&outputs, &Tensor::from_slice(&[0i64, 0]), &uniform).is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn sample(&self, outputs: &Tensor, targets: &Tensor, uniform: &Tensor) -> Option<Tensor> {
         let _ = (outputs, targets, uniform);
         None
@@ -45,19 +59,24 @@ impl<F: Fn(&Tensor, &Tensor) -> Tensor + Send + Sync> Measurement for F {
     }
 }
 
+/// A target that is left out of every sum over positions: PyTorch's `ignore_index`.
+pub const IGNORED: i64 = -100;
+
 /// `log p(target)`: minus the cross-entropy loss, summed over positions for sequences.
 ///
-/// Outputs are logits `[n, classes]` with targets `[n]`, or `[n, t, classes]` with `[n, t]`.
+/// Outputs are logits `[n, classes]` with targets `[n]`, or `[n, t, classes]` with `[n, t]`. A target of −100 ([`IGNORED`]) is
+/// left out; an example with no other has the value 0 and no gradient.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogLikelihood;
 
 /// `log p/(1−p)` of the target class: the margin of TRAK (Park et al. 2023, section 3.2, arXiv 2303.14186).
 ///
-/// Computed as `s_y − log Σ_{c≠y} exp s_c`, so it neither overflows nor loses its gradient where p rounds to one.
+/// Computed as `s_y − log Σ_{c≠y} exp s_c`, so it neither overflows nor loses its gradient where p rounds to one. Sequences and
+/// targets of −100 as for [`LogLikelihood`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Margin;
 
-/// The target class's logit `s_y` itself.
+/// The target class's logit `s_y` itself; sequences and targets of −100 as for [`LogLikelihood`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Logit;
 
@@ -67,7 +86,16 @@ pub struct NegativeSquaredError;
 
 impl Measurement for LogLikelihood {
     fn measure(&self, outputs: &Tensor, targets: &Tensor) -> Tensor {
-        sum_positions(&pick(&outputs.log_softmax(-1, None::<Kind>), targets))
+        sum_counted(&pick(&outputs.log_softmax(-1, None::<Kind>), targets), targets)
+    }
+
+    /// Inverts the distribution function: the first class whose cumulative probability exceeds the uniform number.
+    fn sample(&self, outputs: &Tensor, targets: &Tensor, uniform: &Tensor) -> Option<Tensor> {
+        let up_to = outputs.detach().softmax(-1, Kind::Double).cumsum(-1, None::<Kind>); // [n, ..., classes]
+        let whole = up_to.narrow(-1, outputs.size().last()? - 1, 1); // 1, but for rounding
+        let at = uniform.to_kind(Kind::Double).unsqueeze(-1) * whole;
+        let drawn = up_to.less_equal_tensor(&at).sum_dim_intlist([-1i64].as_slice(), false, Kind::Int64);
+        Some(drawn.masked_fill(&targets.eq(IGNORED), IGNORED))
     }
 
     fn name(&self) -> String {
@@ -81,8 +109,9 @@ impl Measurement for LogLikelihood {
 
 impl Measurement for Margin {
     fn measure(&self, outputs: &Tensor, targets: &Tensor) -> Tensor {
-        let others = outputs.scatter_value(-1, &targets.unsqueeze(-1), f64::NEG_INFINITY).logsumexp([-1i64], false);
-        sum_positions(&(pick(outputs, targets) - others))
+        let own = targets.clamp_min(0).unsqueeze(-1);
+        let others = outputs.scatter_value(-1, &own, f64::NEG_INFINITY).logsumexp([-1i64], false);
+        sum_counted(&(pick(outputs, targets) - others), targets)
     }
 
     fn name(&self) -> String {
@@ -100,7 +129,7 @@ impl Measurement for Margin {
 
 impl Measurement for Logit {
     fn measure(&self, outputs: &Tensor, targets: &Tensor) -> Tensor {
-        sum_positions(&pick(outputs, targets))
+        sum_counted(&pick(outputs, targets), targets)
     }
 
     fn name(&self) -> String {
@@ -116,6 +145,13 @@ impl Measurement for NegativeSquaredError {
     fn measure(&self, outputs: &Tensor, targets: &Tensor) -> Tensor {
         let error = outputs - targets.to_kind(outputs.kind()).reshape(outputs.size().as_slice());
         sum_positions(&(-error.square()))
+    }
+
+    /// `exp(−‖output − y‖²)` is a normal density of variance 1/2 around the output: `y = output + erf⁻¹(2u − 1)`.
+    fn sample(&self, outputs: &Tensor, targets: &Tensor, uniform: &Tensor) -> Option<Tensor> {
+        let centre = uniform.to_kind(Kind::Double).clamp_min(0.5f64.powi(25)) * 2.0 - 1.0;
+        let mean = outputs.detach().reshape(targets.size().as_slice());
+        Some(mean + centre.erfinv().reshape(targets.size().as_slice()).to_kind(outputs.kind()))
     }
 
     fn name(&self) -> String {
@@ -140,9 +176,14 @@ impl Measurement for NegativeSquaredError {
     }
 }
 
-/// The entry of the target class in the last dimension.
+/// The entry of the target class in the last dimension; of class 0 where the target is ignored.
 fn pick(values: &Tensor, targets: &Tensor) -> Tensor {
-    values.gather(-1, &targets.unsqueeze(-1), false).squeeze_dim(-1)
+    values.gather(-1, &targets.clamp_min(0).unsqueeze(-1), false).squeeze_dim(-1)
+}
+
+/// `[n, ...] → [n]` over the targets that are not ignored.
+fn sum_counted(values: &Tensor, targets: &Tensor) -> Tensor {
+    sum_positions(&values.masked_fill(&targets.eq(IGNORED), 0.0))
 }
 
 /// `[n, ...] → [n]`.
@@ -157,7 +198,7 @@ fn shape(tensor: &Tensor) -> String {
     format!("{:?}", tensor.size())
 }
 
-/// Logits `[n, ..., classes]` against labels `[n, ...]` that lie within the classes.
+/// Logits `[n, ..., classes]` against labels `[n, ...]` that lie within the classes or are ignored.
 fn check_classes(outputs: &Tensor, targets: &Tensor) -> Result<()> {
     let size = outputs.size();
     let Some((&classes, positions)) = size.split_last().filter(|(_, positions)| !positions.is_empty()) else {
@@ -170,12 +211,13 @@ fn check_classes(outputs: &Tensor, targets: &Tensor) -> Result<()> {
     if targets.dim() != positions.len() || targets.size()[1..] != positions[1..] {
         return Err(Error::shape("targets", format!("{:?} to match outputs {:?}", positions, size), shape(targets)));
     }
-    let (low, high) = (targets.min().int64_value(&[]), targets.max().int64_value(&[]));
+    let counted = targets.masked_fill(&targets.eq(IGNORED), 0);
+    let (low, high) = (counted.min().int64_value(&[]), counted.max().int64_value(&[]));
     if low < 0 || high >= classes {
         let got = if low < 0 { low } else { high };
         return Err(Error::data(
             "targets",
-            format!("expected labels 0 to {} (the model has {classes} outputs), got {got}", classes - 1),
+            format!("expected labels 0 to {} (the model has {classes} outputs) or {IGNORED}, got {got}", classes - 1),
         ));
     }
     Ok(())

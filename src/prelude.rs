@@ -15,7 +15,7 @@ pub use crate::{
         TracIn, UnitNorm,
     },
     metric,
-    model::{Cnn, Logistic, Mlp, Model, Tape, layer},
+    model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
     plot,
     scores::Scores,
     snapshot::{Of, Snapshot},

@@ -195,7 +195,11 @@ impl Snapshot {
         let values = self.measurement(of).measure(outputs, targets);
         let n = targets.size().first().copied().unwrap_or(0);
         match values.size() == [n] {
-            true => Ok(values),
+            true => {
+                let name = self.measurement(of).name();
+                let hint = format!("the {name} of an example is NaN or infinite; look for saturated or masked outputs");
+                finite("the forward pass", values, &hint)
+            }
             false => Err(Error::shape(
                 format!("{} of {n} examples", self.measurement(of).name()),
                 format!("[{n}]"),

@@ -1,14 +1,20 @@
 //! Networks that tell a tape which layers they used, one architecture per file.
 
 mod cnn;
+mod gelu_cnn;
+mod gpt;
 pub mod layer;
 mod logistic;
 mod mlp;
+mod resnet9;
 mod tape;
 
 pub use cnn::Cnn;
+pub use gelu_cnn::GeluCnn;
+pub use gpt::{Gpt, GptOptions};
 pub use logistic::Logistic;
 pub use mlp::Mlp;
+pub use resnet9::ResNet9;
 pub use tape::Tape;
 pub(crate) use tape::{Operation, Record};
 

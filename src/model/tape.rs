@@ -1,6 +1,7 @@
-use tch::{Tensor, nn};
+use tch::{Kind, Tensor, nn};
 
-use super::layer::{BatchNorm, Conv2d, ConvOptions, Embedding, GroupNorm, LayerNorm};
+use super::layer::ConvOptions;
+use crate::error::{Error, raise};
 use crate::random::{self, Purpose};
 
 /// Runs layers and, when recording, keeps what per-example gradients are made of.
@@ -10,6 +11,17 @@ use crate::random::{self, Purpose};
 pub struct Tape {
     mode: Mode,
     records: Vec<Record>,
+    mask: Option<Mask>,
+}
+
+/// Positions that count, for the layers from here on.
+struct Mask {
+    /// `[n, t]`, bool.
+    positions: Tensor,
+    /// The first layer after it, if that did not have its positions, and the positions it had.
+    other: Option<(String, i64, i64)>,
+    /// Whether any layer had its positions.
+    carried: bool,
 }
 
 enum Mode {
@@ -32,6 +44,20 @@ pub(crate) struct Record {
     pub output: Tensor,
     /// Version of the output when recorded: a later in-place operation on it would falsify the gradient, and raises it.
     pub version: i64,
+    /// Which positions count, `[n, t]`, bool; the others are padding, to be left out of statistics. Gradients do not need it.
+    #[allow(dead_code)] // read by curvatures that keep statistics of positions
+    pub mask: Option<Tensor>,
+}
+
+impl Record {
+    /// Vertical and horizontal size of a convolution's kernel.
+    pub fn kernel(&self) -> [i64; 2] {
+        match self.weight.size()[2..] {
+            [along] => [1, along],
+            [high, wide] => [high, wide],
+            _ => [1, 1],
+        }
+    }
 }
 
 /// How a layer's gradient follows from its input and output.
@@ -51,15 +77,19 @@ pub(crate) enum Operation {
 impl Tape {
     /// A tape that records nothing: for plain predictions.
     pub fn off() -> Tape {
-        Tape { mode: Mode::Off, records: Vec::new() }
+        Tape::new(Mode::Off)
     }
 
     pub(crate) fn recording() -> Tape {
-        Tape { mode: Mode::Record, records: Vec::new() }
+        Tape::new(Mode::Record)
     }
 
     pub(crate) fn training(seed: u64, step: u64) -> Tape {
-        Tape { mode: Mode::Train { seed, step, draws: 0 }, records: Vec::new() }
+        Tape::new(Mode::Train { seed, step, draws: 0 })
+    }
+
+    fn new(mode: Mode) -> Tape {
+        Tape { mode, records: Vec::new(), mask: None }
     }
 
     /// Whether the model is being trained (dropout active, batch norm by the batch).
@@ -67,11 +97,59 @@ impl Tape {
         matches!(self.mode, Mode::Train { .. })
     }
 
-    pub(crate) fn into_records(self) -> Vec<Record> {
+    pub(crate) fn into_records(mut self) -> Vec<Record> {
+        self.unmask();
         self.records
     }
 
-    fn keep(
+    /// Says which positions of the sequences count from here on: `[n, t]`, bool, false for padding.
+    ///
+    /// Layers used afterwards on `t` positions carry it to curvatures that keep statistics of positions, such as Kronecker
+    /// factors; layers with other numbers of positions do not. It changes no output and no gradient: attention has its own
+    /// mask, and targets of padded positions are to be −100.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let model = |x: &Tensor, tape: &mut Tape, fc: &nn::Linear| {
+    ///     tape.mask(&x.select(2, 0).not_equal(0.0));
+    ///     let steps = tape.linear("fc", fc, x); // [n, t, 5]
+    ///     tape.unmask();
+    ///     steps
+    /// };
+    /// let store = nn::VarStore::new(ascribe::tch::Device::Cpu);
+    /// let fc = layer::linear(store.root() / "fc", 4, 5);
+    /// assert_eq!(model(&Tensor::from_slice(&[1f32; 24]).view([2, 3, 4]), &mut Tape::off(), &fc).size(), [2, 3, 5]);
+    /// ```
+    ///
+    /// Errors, at the border: [`Error::Layer`] for another shape or kind, or if no layer after it has its positions.
+    pub fn mask(&mut self, positions: &Tensor) {
+        self.unmask();
+        if positions.dim() != 2 || positions.kind() != Kind::Bool {
+            let got = format!("{:?} of {:?}", positions.size(), positions.kind());
+            raise(Error::layer("tape", format!("mask expected [n, t] of Bool, got {got}")));
+        }
+        self.mask = Some(Mask { positions: positions.shallow_clone(), other: None, carried: false });
+    }
+
+    /// From here on every position counts.
+    pub fn unmask(&mut self) {
+        let Some(Mask { positions, other: Some((name, n, t)), carried: false }) = self.mask.take() else { return };
+        raise(Error::layer(name, format!("mask expected [n, t] = [{n}, {t}], got {:?}", positions.size())));
+    }
+
+    /// The mask, for a layer used on `t` positions of each of `n` examples.
+    fn mask_for(&mut self, name: &str, n: i64, t: i64) -> Option<Tensor> {
+        let mask = self.mask.as_mut()?;
+        if mask.positions.size() == [n, t] {
+            mask.carried = true;
+            return Some(mask.positions.shallow_clone());
+        }
+        let _ = mask.other.get_or_insert_with(|| (name.to_string(), n, t));
+        None
+    }
+
+    /// Keeps one use of a layer.
+    pub(super) fn keep(
         &mut self,
         name: &str,
         operation: Operation,
@@ -80,7 +158,10 @@ impl Tape {
         input: &Tensor,
         output: &Tensor,
     ) {
+        let (n, t) = positions(&operation, weight, input, output);
+        let mask = self.mask_for(name, n, t);
         self.records.push(Record {
+            mask,
             name: name.to_string(),
             weight: weight.shallow_clone(),
             bias: bias.map(Tensor::shallow_clone),
@@ -92,7 +173,8 @@ impl Tape {
         });
     }
 
-    fn records(&self) -> bool {
+    /// Whether layers are to be kept.
+    pub(super) fn records(&self) -> bool {
         matches!(self.mode, Mode::Record)
     }
 
@@ -101,66 +183,6 @@ impl Tape {
         let s = x.linear(&layer.ws, layer.bs.as_ref());
         if self.records() {
             self.keep(name, Operation::Linear, &layer.ws, layer.bs.as_ref(), x, &s);
-        }
-        s
-    }
-
-    /// A convolution, `[n, in, h, w] → [n, out, h', w']`.
-    pub fn conv2d(&mut self, name: &str, layer: &Conv2d, x: &Tensor) -> Tensor {
-        let s = layer.forward(x);
-        if self.records() {
-            self.keep(name, Operation::Convolution(layer.options), &layer.weight, layer.bias.as_ref(), x, &s);
-        }
-        s
-    }
-
-    /// A layer norm over the trailing dimensions of the layer's weight.
-    pub fn layer_norm(&mut self, name: &str, layer: &LayerNorm, x: &Tensor) -> Tensor {
-        let shape = layer.weight.size();
-        if !self.records() {
-            return x.layer_norm(&shape, Some(&layer.weight), layer.bias.as_ref(), layer.epsilon, false);
-        }
-        let normalised = x.layer_norm(&shape, None::<Tensor>, None::<Tensor>, layer.epsilon, false);
-        let scaled = &normalised * &layer.weight;
-        let s = layer.bias.as_ref().map_or_else(|| scaled.shallow_clone(), |bias| &scaled + bias);
-        self.keep(name, Operation::ScaleLast, &layer.weight, layer.bias.as_ref(), &normalised, &s);
-        s
-    }
-
-    /// A group norm of `[n, channels, ...]`.
-    pub fn group_norm(&mut self, name: &str, layer: &GroupNorm, x: &Tensor) -> Tensor {
-        if !self.records() {
-            return x.group_norm(layer.groups, Some(&layer.weight), layer.bias.as_ref(), layer.epsilon, false);
-        }
-        let normalised = x.group_norm(layer.groups, None::<Tensor>, None::<Tensor>, layer.epsilon, false);
-        self.scale_channels(name, &layer.weight, layer.bias.as_ref(), &normalised)
-    }
-
-    /// A batch norm of `[n, channels, ...]`: by the batch while training, by running averages otherwise.
-    pub fn batch_norm(&mut self, name: &str, layer: &BatchNorm, x: &Tensor) -> Tensor {
-        if self.is_training() {
-            return layer.train(x);
-        }
-        let deviation = (&layer.running_var + layer.epsilon).sqrt();
-        let normalised = (x - along_channels(&layer.running_mean, x)) / along_channels(&deviation, x);
-        if !self.records() {
-            return normalised * along_channels(&layer.weight, x) + along_channels(&layer.bias, x);
-        }
-        self.scale_channels(name, &layer.weight, Some(&layer.bias), &normalised)
-    }
-
-    fn scale_channels(&mut self, name: &str, weight: &Tensor, bias: Option<&Tensor>, normalised: &Tensor) -> Tensor {
-        let scaled = normalised * along_channels(weight, normalised);
-        let s = bias.map_or_else(|| scaled.shallow_clone(), |bias| &scaled + along_channels(bias, normalised));
-        self.keep(name, Operation::ScaleChannel, weight, bias, normalised, &s);
-        s
-    }
-
-    /// An embedding, int64 `[n, ...] → [n, ..., width]`.
-    pub fn embedding(&mut self, name: &str, layer: &Embedding, index: &Tensor) -> Tensor {
-        let s = layer.forward(index);
-        if self.records() {
-            self.keep(name, Operation::Lookup { padding: layer.padding }, &layer.weight, None, index, &s);
         }
         s
     }
@@ -180,9 +202,16 @@ impl Tape {
     }
 }
 
-/// Views a vector of channels so that it broadcasts over `[n, channels, ...]`.
-fn along_channels(vector: &Tensor, like: &Tensor) -> Tensor {
-    let mut shape = vec![1; like.dim()];
-    shape[1] = -1;
-    vector.view(shape.as_slice())
+/// Examples, and positions of each, that a layer was used on.
+fn positions(operation: &Operation, weight: &Tensor, input: &Tensor, output: &Tensor) -> (i64, i64) {
+    let n = input.size().first().copied().unwrap_or(1);
+    let each = |numel: usize, width: i64| numel as i64 / (n * width).max(1);
+    let t = match operation {
+        Operation::Linear => each(output.numel(), weight.size()[0]),
+        Operation::Convolution(_) => output.size()[2..].iter().product(),
+        Operation::ScaleLast => each(input.numel(), weight.numel() as i64),
+        Operation::ScaleChannel => input.size()[2..].iter().product(),
+        Operation::Lookup { .. } => each(input.numel(), 1),
+    };
+    (n, t)
 }
