@@ -3,6 +3,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use super::dual::Dual;
 use super::within::compressed;
 use super::{Curvature, Damping, Matrix, Preconditioner, check_rows};
 use crate::dataset::Dataset;
@@ -15,6 +16,7 @@ use crate::snapshot::Snapshot;
 /// Cost: closed form for a network that is one linear layer, `n r² / 2` multiplications, where r < p leaves out directions
 /// without curvature; else p Hessian-vector products. Then `r³/3` for the factor, and `2 r²` for each gradient. Memory: 8 r²
 /// bytes, twice that for a moment where H comes from products.
+/// The empirical Fisher matrix is factored among the n examples where n < p: inner products of gradients suffice.
 /// Defaults: λ = 0.01, absolute. Misleads where H is indefinite away from a minimum: then `fit` fails with a hint.
 /// Reference: Koh & Liang 2017, section 2.2 (arXiv 1703.04730).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,7 +26,7 @@ pub struct Explicit {
     pub matrix: Matrix,
     /// λ.
     pub damping: Damping,
-    /// Refuses larger models, since memory grows with p².
+    /// Refuses larger matrices, since memory grows with the square.
     pub largest_p: i64,
 }
 
@@ -41,6 +43,10 @@ impl Curvature for Explicit {
 
     fn fit(&self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Preconditioner>> {
         let p = snapshot.p();
+        let n = train.len() as i64;
+        if self.matrix == Matrix::EmpiricalFisher && n < p && n <= self.largest_p {
+            return Ok(Box::new(Dual::fit(snapshot, train, self.damping)?));
+        }
         if p > self.largest_p {
             let gigabytes = 16.0 * (p as f64).powi(2) / 1e9;
             let hint = format!(

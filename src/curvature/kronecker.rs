@@ -106,14 +106,7 @@ impl KroneckerFactors {
             })?;
         }
         let mut layers = Vec::new();
-        let mut named: Vec<(String, Columns)> = Vec::new();
-        square.each_root(|start, roots| {
-            if start == 0 {
-                named = roots.blocks.iter().map(|b| (b.name.clone(), b.columns.clone())).collect();
-            }
-            Ok(())
-        })?;
-        for (((name, columns), basis), corrected) in named.into_iter().zip(bases).zip(corrected) {
+        for (((name, columns), basis), corrected) in square.layers()?.into_iter().zip(bases).zip(corrected) {
             let exact = corrected.map(|sum| sum / n);
             let (damping, basis) = guarded(|| basis.damp(&name, exact, damping, eigenvalues, tolerance))?;
             layers.push(Layer { name, columns, damping, basis });

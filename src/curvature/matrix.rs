@@ -45,7 +45,15 @@ impl Matrix {
     pub(crate) fn operator(self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Operator>> {
         match self {
             Matrix::Hessian => Ok(Box::new(Hessian::new(snapshot, train)?)),
-            squares => Ok(Box::new(MeanSquare::new(snapshot, train, squares)?)),
+            Matrix::GaussNewton => {
+                // Outputs linear in the parameters have no curvature of their own: the matrix is the Hessian.
+                let hessian = Hessian::new(snapshot, train)?;
+                match hessian.is_closed_form() {
+                    true => Ok(Box::new(hessian)),
+                    false => Ok(Box::new(MeanSquare::new(snapshot, train, self)?)),
+                }
+            }
+            Matrix::Fisher { .. } | Matrix::EmpiricalFisher => Ok(Box::new(MeanSquare::new(snapshot, train, self)?)),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod conjugate_gradient;
 mod data_inf;
 mod diagonal;
+mod dual;
 mod ekfac;
 mod explicit;
 mod kfac;

@@ -27,6 +27,11 @@ impl Hessian {
         let head = guarded(|| LinearHead::detect(snapshot, train))?;
         Ok(Hessian { snapshot: snapshot.clone(), train: train.clone(), head })
     }
+
+    /// Whether the network is one linear layer.
+    pub fn is_closed_form(&self) -> bool {
+        self.head.is_some()
+    }
 }
 
 impl Operator for Hessian {

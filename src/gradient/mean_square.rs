@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::operator::{Operator, check_vectors};
 use super::roots::Roots;
 use super::stream::batch_size;
-use super::{Gradients, backward};
+use super::{Columns, Gradients, backward};
 use crate::curvature::Matrix;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
@@ -58,6 +58,12 @@ impl MeanSquare {
     /// Number of examples.
     pub fn n(&self) -> i64 {
         self.train.len() as i64
+    }
+
+    /// Name and place of every layer.
+    pub fn layers(&self) -> Result<Vec<(String, Columns)>> {
+        let one = self.roots(0, 1)?;
+        Ok(one.blocks.into_iter().map(|block| (block.name, block.columns)).collect())
     }
 
     /// Calls `each` with the position of the first example and the roots of every batch, in order.
@@ -127,13 +133,21 @@ impl Operator for MeanSquare {
         Ok(total / (self.n() * self.p()) as f64)
     }
 
+    /// Exact: mean squares of the roots' entries.
+    fn diagonal(&self) -> Result<Tensor> {
+        let p = self.p();
+        let mut total = guarded(|| Ok(Tensor::zeros([1, p], (Kind::Double, Device::Cpu))))?;
+        self.each_root(|_, roots| roots.add_squares(&total))?;
+        guarded(|| Ok(total.g_div_scalar_(self.n() as f64).squeeze_dim(0)))
+    }
+
     fn minibatch(&self, examples: usize, seed: u64, step: u64) -> Result<Option<Box<dyn Operator>>> {
         if examples == 0 || examples >= self.train.len() {
             return Ok(None);
         }
-        let order = random::permutation(self.train.len(), seed, Purpose::Order, step);
-        let part = self.train.select(&order[..examples])?;
-        Ok(Some(Box::new(MeanSquare::new(&self.snapshot, &part, self.matrix)?)))
+        let positions = random::sample(self.train.len(), examples, seed, Purpose::Minibatch, step);
+        let part = self.train.select(&positions)?;
+        Ok(Some(Box::new(MeanSquare { train: part, held: None, snapshot: self.snapshot.clone(), ..*self })))
     }
 }
 

@@ -95,6 +95,41 @@ impl Roots {
         Ok(())
     }
 
+    /// Adds the sums of squared entries to `total` `[1, p]`, float64.
+    pub fn add_squares(&self, total: &Tensor) -> Result<()> {
+        for (position, block) in self.blocks.iter().enumerate() {
+            block.columns.add_columns(&self.block_squares(position, block)?.unsqueeze(0), total);
+        }
+        Ok(())
+    }
+
+    /// Sums of squared entries over examples and covectors, `[len]`, float64.
+    fn block_squares(&self, position: usize, block: &RootBlock) -> Result<Tensor> {
+        let over = |x: &Tensor, dim: i64, kind: Option<Kind>| x.sum_dim_intlist([dim].as_slice(), false, kind);
+        if let RootForm::Outer { a, delta, .. } = &block.form
+            && a.size()[2] == 1
+        {
+            // One outer product: its squares are the outer product of squares.
+            let delta = over(&delta.square(), 1, None).squeeze_dim(2); // [n, g, out]
+            let weight = delta.permute([1, 2, 0]).matmul(&a.squeeze_dim(2).square().transpose(0, 1)).reshape([-1]);
+            let weight = weight.to_kind(Kind::Double);
+            return Ok(match &block.columns.bias {
+                Some(_) => Tensor::cat(&[weight, over(&delta, 0, Some(Kind::Double)).reshape([-1])], 0),
+                None => weight,
+            });
+        }
+        let mut total = Tensor::zeros([block.columns.len()], (Kind::Double, Device::Cpu));
+        let step = (HELD_AT_ONCE / block.columns.len()).max(1);
+        for c in 0..self.c {
+            let set = self.set(c);
+            for start in (0..self.n).step_by(step as usize) {
+                let rows = set.blocks()[position].narrow(start, step.min(self.n - start)).dense()?;
+                let _ = total.g_add_(&over(&rows.square(), 0, Some(Kind::Double)));
+            }
+        }
+        Ok(total)
+    }
+
     /// Sum of all squared lengths.
     pub fn squares(&self) -> Result<f64> {
         let mut total = 0.0;

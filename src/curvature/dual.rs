@@ -1,0 +1,90 @@
+//! The empirical Fisher matrix inverted among the examples instead of among the parameters.
+
+use std::rc::Rc;
+
+use tch::{Device, Kind, Tensor};
+
+use super::explicit::Factored;
+use super::train_side::TrainSide;
+use super::{Damping, Preconditioner, check_rows};
+use crate::dataset::Dataset;
+use crate::error::{Result, guarded};
+use crate::gradient::Gradients;
+use crate::snapshot::Snapshot;
+
+/// `((1/n) GᵀG + λ)⁻¹` through the kernel `K = G Gᵀ` `[n, n]` of train gradients, which is smaller where n < p.
+///
+/// `(GᵀG/n + λ)⁻¹ v = (1/λ) [v − Gᵀ (K + nλ)⁻¹ G v]` (Woodbury), and scores against the train examples are `n X (K + nλ)⁻¹` with
+/// `X = Q Gᵀ` `[m, n]`: inner products of gradients suffice, and nothing of size p is formed.
+pub(super) struct Dual {
+    train: TrainSide,
+    lambda: f64,
+    /// Of `K + nλ`, float64.
+    factor: Factored,
+    p: i64,
+}
+
+impl Dual {
+    pub fn fit(snapshot: &Rc<Snapshot>, train: &Dataset, damping: Damping) -> Result<Dual> {
+        damping.positive("Explicit.damping")?;
+        let train = TrainSide::new(snapshot, train)?;
+        let n = train.n();
+        let kernel = Tensor::zeros([n, n], (Kind::Double, Device::Cpu));
+        train.each_pair(|(row, rows), (column, columns)| {
+            let tile = rows.gram(columns)?;
+            let part = |r: i64, h: i64, c: i64, w: i64| kernel.narrow(0, r, h).narrow(1, c, w);
+            part(row, rows.n(), column, columns.n()).copy_(&tile);
+            part(column, columns.n(), row, rows.n()).copy_(&tile.transpose(0, 1));
+            Ok(())
+        })?;
+        guarded(|| {
+            let (n, p) = (n as f64, snapshot.p());
+            let trace = || Ok(kernel.diagonal(0, 0, 1).sum(Kind::Double).double_value(&[]) / n / p as f64);
+            let lambda = damping.value("Explicit.damping", trace)?;
+            let factor = Factored::new(kernel, n * lambda)?;
+            Ok(Dual { train, lambda, factor, p })
+        })
+    }
+
+    /// `Q Gᵀ`, `[m, n]`.
+    fn products(&self, test: &Gradients) -> Result<Tensor> {
+        let x = Tensor::empty([test.n(), self.train.n()], (Kind::Float, Device::Cpu));
+        self.train.each(|start, gradients| {
+            x.narrow(1, start, gradients.n()).copy_(&test.gram(gradients)?);
+            Ok(())
+        })?;
+        Ok(x)
+    }
+}
+
+impl Preconditioner for Dual {
+    fn apply(&self, rows: &Tensor) -> Result<Tensor> {
+        check_rows(rows, self.p)?;
+        let x = Tensor::empty([self.train.n(), rows.size()[0]], (Kind::Float, Device::Cpu));
+        self.train.each(|start, gradients| {
+            x.narrow(0, start, gradients.n()).copy_(&gradients.dot(rows)?);
+            Ok(())
+        })?;
+        let y = self.factor.apply(&x.transpose(0, 1))?.transpose(0, 1);
+        let mut rest = rows.copy();
+        self.train.each(|start, gradients| {
+            let _ = rest.g_sub_(&gradients.combine(&y.narrow(0, start, gradients.n()))?);
+            Ok(())
+        })?;
+        guarded(|| Ok(rest.g_div_scalar_(self.lambda)))
+    }
+
+    fn scores(&self, test: &Gradients) -> Result<Option<Tensor>> {
+        let solved = self.factor.apply(&self.products(test)?)?;
+        guarded(|| Ok(Some(solved * self.train.n() as f64)))
+    }
+
+    fn quadratic_of(&self, gradients: &Gradients) -> Result<Tensor> {
+        let (squares, explained) = (gradients.norms()?.square(), self.factor.quadratic(&self.products(gradients)?)?);
+        guarded(|| Ok((squares - explained) / self.lambda))
+    }
+
+    fn keeps_factors(&self) -> bool {
+        true
+    }
+}
