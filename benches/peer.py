@@ -7,7 +7,7 @@ of the timed part above what was resident before it (Linux only), extra["peer"] 
 Settings of dattri are those of its own MNIST benchmark script: batches of 500 train and 500 test examples for the TracIn
 family; for the influence family one batch of the whole training set as its documentation advises for `cache`, and the
 same for `attribute`, since dattri repeats the inverse-Hessian products for every train batch; smaller test batches where
-500 would not fit in memory (TEST_BATCH). Those of kronfluence: float32, the empirical Fisher, the batch sizes that were
+500 would not fit in memory, the fastest of a few for DataInf (TEST_BATCH). Those of kronfluence: float32, the empirical Fisher, the batch sizes that were
 the fastest of a few on two cores (KRONFLUENCE). Models are in evaluation mode; the MLP has no dropout. Only the attribution
 is timed (dattri: making the attributor, cache, attribute; kronfluence: wrapping the model, fitting all factors and
 computing the scores, with the files that it writes, extra["stages"]), not imports, data or weights. Images are pixel/255,
@@ -108,8 +108,8 @@ WORKS = {
     "kfac_mlp": (Mlp, "kronfluence", {"strategy": "kfac"}),
     "diagonal_mlp": (Mlp, "kronfluence", {"strategy": "diagonal"}),
 }
-TEST_BATCH = {"influence_cg_mlp": 100, "data_inf_logistic": 100, "data_inf_mlp": 20}
-KRONFLUENCE = {"factors": 500, "query": 500, "train": 500}
+TEST_BATCH = {"influence_cg_mlp": 50, "data_inf_logistic": 10, "data_inf_mlp": 5}
+KRONFLUENCE = {"factors": 250, "query": 500, "train": 250}
 MACHINE = ("matmul", "memory")
 
 
