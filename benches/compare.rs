@@ -21,7 +21,7 @@ use ascribe::tch;
 use measure::{Times, peak_above};
 use peer::Peer;
 use report::{Table, known};
-use work::{Network, WORKS, Work};
+use work::{NETWORKS, Network, WORKS, Work};
 
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -103,9 +103,8 @@ fn compare(arguments: &Arguments) -> Outcome<()> {
     fs::create_dir_all(report::folder())?;
     let sizes = Sizes::new(arguments.quick);
     let (few, test) = (train.head(sizes.train)?, test.head(sizes.test)?);
-    let networks = [Network::Mlp, Network::Logistic];
-    let tasks = networks.into_iter().map(|network| network.train(&few)).collect::<Outcome<Vec<Task>>>()?;
-    let task = |network: Network| &tasks[usize::from(network == Network::Logistic)];
+    let tasks = NETWORKS.into_iter().map(|network| network.train(&few)).collect::<Outcome<Vec<Task>>>()?;
+    let task = |network: Network| &tasks[network as usize];
     println!("MNIST, {} train and {} test examples, {} threads", sizes.train, sizes.test, tch::get_num_threads());
 
     let mut files = Vec::new();
@@ -115,7 +114,9 @@ fn compare(arguments: &Arguments) -> Outcome<()> {
         let mut table = Table::new(&COLUMNS);
         for work in works {
             eprintln!("measuring {} ...", work.name);
-            table.push(row(work, task(work.network), &few, &test, peer.as_ref(), &sizes)?);
+            let (n_train, n_test) = work.sizes.unwrap_or((sizes.train, sizes.test));
+            let (train, test) = (few.head(n_train.min(sizes.train))?, test.head(n_test.min(sizes.test))?);
+            table.push(row(work, task(work.network), &train, &test, peer.as_ref(), &sizes)?);
             table.save("compare")?; // after each row: the peer takes minutes
         }
         files.push(table.save("compare")?);
@@ -163,6 +164,7 @@ const PRINTED: [&str; 9] = ["name", "work", "seconds", "peer", "peer_seconds", "
 /// Measures one work: ours, the peer, ours again, and so on, so that both see the machine in the same state.
 fn row(work: &Work, task: &Task, train: &Dataset, test: &Dataset, peer: Option<&Peer>, sizes: &Sizes) -> Outcome<Vec<String>> {
     let (around, rounds) = (sizes.repeats(work.repeats.0), sizes.repeats(work.repeats.1));
+    let peer = peer.filter(|_| rounds > 0);
     let (mut ours, mut theirs) = (Times::default(), Times::default());
     let mut last = None;
     let scores = work.run(task, train, test)?; // untimed: libtorch starts its threads

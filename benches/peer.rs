@@ -52,7 +52,7 @@ impl Peer {
         let scores = Tensor::read_npy(&out)?;
         std::fs::remove_file(&out)?;
         Ok(Run {
-            name: format!("dattri {}", line["extra"]["dattri"].as_str().unwrap_or_default()),
+            name: line["extra"]["peer"].as_str().unwrap_or_default().to_string(),
             seconds: line["seconds"].as_f64().ok_or("peer.py gave no seconds")?,
             peak_mb: line["extra"]["peak_above_mb"].as_f64(),
             scores,

@@ -13,7 +13,11 @@ pub enum Network {
     Mlp,
     /// 7,850 parameters.
     Logistic,
+    /// Two convolutions and a linear layer, 9,098 parameters.
+    Cnn,
 }
+
+pub const NETWORKS: [Network; 3] = [Network::Mlp, Network::Logistic, Network::Cnn];
 
 /// How the peer's scores are held against ours.
 #[derive(Clone, Copy)]
@@ -35,13 +39,17 @@ pub struct Work {
     pub against: Against,
     /// Runs of ours before and after each run of the peer, and runs of the peer.
     pub repeats: (usize, usize),
+    /// Train and test examples where the peer does not finish, or not in memory, with all.
+    pub sizes: Option<(usize, usize)>,
 }
 
 const fn work(name: &'static str, network: Network, method: fn() -> Box<dyn Method>, against: Against) -> Work {
-    Work { name, network, method, itself: false, against, repeats: (5, 1) }
+    Work { name, network, method, itself: false, against, repeats: (5, 1), sizes: None }
 }
 
-pub const WORKS: [Work; 8] = [
+const FEW: Option<(usize, usize)> = Some((1000, 100));
+
+pub const WORKS: [Work; 20] = [
     work("grad_dot_mlp", Network::Mlp, grad_dot, Against::Alike),
     work("grad_dot_mlp_exact", Network::Mlp, grad_dot, Against::Same),
     Work { repeats: (5, 3), ..work("grad_dot_logistic", Network::Logistic, grad_dot, Against::Alike) },
@@ -50,7 +58,57 @@ pub const WORKS: [Work; 8] = [
     Work { itself: true, ..work("self_influence_mlp", Network::Mlp, grad_dot, Against::Alike) },
     Work { repeats: (2, 1), ..work("influence_explicit_logistic", Network::Logistic, explicit, Against::Same) },
     Work { repeats: (2, 1), ..work("influence_cg_logistic", Network::Logistic, conjugate_gradient, Against::Alike) },
+    Work { repeats: (2, 1), sizes: FEW, ..work("influence_cg_mlp", Network::Mlp, conjugate_gradient_newton, Against::Alike) },
+    Work { repeats: (2, 1), ..work("lissa_logistic", Network::Logistic, lissa, Against::Alike) },
+    Work { repeats: (2, 1), ..work("arnoldi_logistic", Network::Logistic, arnoldi, Against::Same) },
+    Work { sizes: FEW, ..work("data_inf_logistic", Network::Logistic, data_inf, Against::Same) },
+    Work { sizes: FEW, ..work("data_inf_mlp", Network::Mlp, data_inf, Against::Same) },
+    Work { repeats: (2, 1), ..work("ekfac_dattri_mlp", Network::Mlp, ekfac, Against::Alike) },
+    Work { repeats: (2, 1), ..work("ekfac_mlp", Network::Mlp, ekfac, Against::Same) },
+    Work { repeats: (2, 0), ..work("ekfac_mlp_1e-3", Network::Mlp, ekfac_short, Against::Same) },
+    Work { repeats: (2, 1), ..work("ekfac_cnn", Network::Cnn, ekfac, Against::Same) },
+    Work { repeats: (2, 1), ..work("kfac_mlp", Network::Mlp, kfac, Against::Same) },
+    Work { repeats: (2, 1), ..work("diagonal_mlp", Network::Mlp, diagonal, Against::Same) },
+    Work { repeats: (2, 0), ..work("empirical_fisher_mlp", Network::Mlp, empirical_fisher, Against::Same) },
 ];
+
+/// What both sides of the Kronecker-factored works use.
+const FISHER: Matrix = Matrix::EmpiricalFisher;
+const SMALL: Damping = Damping::Absolute(1e-4);
+const LARGE: Damping = Damping::Absolute(0.01);
+
+fn lissa() -> Box<dyn Method> {
+    let options = Lissa { damping: Damping::Absolute(0.0), scale: Some(50.0), batch_size: 50, depth: 100, ..default() };
+    Box::new(Influence::new(options))
+}
+
+fn arnoldi() -> Box<dyn Method> {
+    Box::new(Influence::new(Arnoldi { damping: LARGE, iterations: 50, rank: 10, ..default() }))
+}
+
+fn data_inf() -> Box<dyn Method> {
+    Box::new(Influence::new(DataInf { damping: LARGE }))
+}
+
+fn ekfac() -> Box<dyn Method> {
+    Box::new(Influence::new(Ekfac { matrix: FISHER, damping: SMALL, tolerance: 1e-4 }))
+}
+
+fn ekfac_short() -> Box<dyn Method> {
+    Box::new(Influence::new(Ekfac { matrix: FISHER, damping: SMALL, ..default() }))
+}
+
+fn kfac() -> Box<dyn Method> {
+    Box::new(Influence::new(Kfac { matrix: FISHER, damping: SMALL, ..default() }))
+}
+
+fn diagonal() -> Box<dyn Method> {
+    Box::new(Influence::new(Diagonal { matrix: FISHER, damping: SMALL }))
+}
+
+fn empirical_fisher() -> Box<dyn Method> {
+    Box::new(Influence::new(Explicit { matrix: FISHER, damping: LARGE, ..default() }))
+}
 
 fn grad_dot() -> Box<dyn Method> {
     Box::new(GradDot::default())
@@ -114,6 +172,7 @@ impl Network {
         match self {
             Network::Mlp => "mlp",
             Network::Logistic => "logistic",
+            Network::Cnn => "cnn",
         }
     }
 
@@ -126,6 +185,7 @@ impl Network {
         match self {
             Network::Mlp => Task::new(|p: &nn::Path| Mlp::new(p, &[784, 128, 64, 10])),
             Network::Logistic => Task::new(|p: &nn::Path| Logistic::new(p, 784, 10)),
+            Network::Cnn => Task::new(|p: &nn::Path| Cnn::new(p, 28, 10)),
         }
     }
 
