@@ -1,16 +1,24 @@
 //! What is learnt of the loss surface on train gradients, then applied to gradients: `Curvature → Preconditioner`.
 
+mod arnoldi;
 mod conjugate_gradient;
 mod explicit;
+mod krylov;
+mod lissa;
+mod low_rank;
 mod matrix;
+mod nystrom;
 mod solve;
 mod system;
 mod within;
 
+pub use arnoldi::{Arnoldi, Spectrum};
 pub use conjugate_gradient::{ConjugateGradient, Precondition};
 pub use explicit::Explicit;
+pub use lissa::Lissa;
 pub use matrix::Matrix;
-pub use solve::{ihvp_cg, ihvp_cg_preconditioned, ihvp_explicit, operator};
+pub use nystrom::Nystrom;
+pub use solve::{eigenpairs, ihvp_arnoldi, ihvp_cg, ihvp_cg_preconditioned, ihvp_explicit, ihvp_lissa, ihvp_nystrom, operator};
 
 pub use crate::gradient::{Compressed, Function, Operator, Subspace, ggn_vp, hvp};
 

@@ -7,8 +7,8 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Entry, backward};
 use super::stream::batch_size;
+use super::{Entry, backward};
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::model::{Operation, Record};
