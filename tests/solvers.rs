@@ -235,7 +235,7 @@ fn conjugate_gradients_stay_finite_past_convergence() {
 
 #[test]
 fn a_shared_space_is_at_least_as_good_as_spaces_of_ones_own() {
-    let matrix = spread(120, 100.0, 0.01);
+    let matrix = spread(120, 10.0, 0.1);
     let v = noise(&[10, 120], 3);
     let expected = v.to_kind(Kind::Double).matmul(&dense_inverse(&matrix, 0.01));
     let error = |shared: bool, iterations: usize| {
