@@ -113,7 +113,7 @@ impl Arnoldi {
             }
             let damped = values.abs() + damping;
             let (least, most) = (damped.min().double_value(&[]), damped.max().double_value(&[]));
-            if !(least > 1e-7 * most) {
+            if least.is_nan() || least <= 1e-7 * most {
                 let hint = format!(
                     "an eigenvalue of magnitude {least:.1e} beside the largest, {most:.1e}, cannot be inverted: lower the rank ({}) or raise the damping ({damping:.1e})",
                     values.numel()

@@ -59,8 +59,8 @@ pub(super) fn ritz(operator: &dyn Operator, steps: i64, keep: i64, seed: u64) ->
     let matrix = Tensor::from_slice(&diagonal).diag_embed(0, 0, 1);
     if t > 1 {
         let beside = Tensor::from_slice(&beside[..t as usize - 1]);
-        let _ = matrix.diagonal(1, 0, 1).copy_(&beside);
-        let _ = matrix.diagonal(-1, 0, 1).copy_(&beside);
+        matrix.diagonal(1, 0, 1).copy_(&beside);
+        matrix.diagonal(-1, 0, 1).copy_(&beside);
     }
     let (values, vectors) = matrix.linalg_eigh("L");
     let order = values.abs().argsort(0, true).narrow(0, 0, keep.min(t));
