@@ -3,7 +3,10 @@
 #[doc(no_inline)]
 pub use crate::{
     checkpoint::Checkpoint,
-    curvature::{self, ConjugateGradient, Curvature, Damping, DataInf, Diagonal, Ekfac, Explicit, Kfac, Matrix, Preconditioner},
+    curvature::{
+        self, Arnoldi, ConjugateGradient, Curvature, Damping, DataInf, Diagonal, Ekfac, Explicit, Kfac, Lissa, Matrix, Nystrom,
+        Precondition, Preconditioner, Spectrum,
+    },
     dataset::{self, Dataset},
     default,
     display::Show,

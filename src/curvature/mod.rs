@@ -1,5 +1,6 @@
 //! What is learnt of the loss surface on train gradients, then applied to gradients: `Curvature → Preconditioner`.
 
+mod arnoldi;
 mod conjugate_gradient;
 mod data_inf;
 mod diagonal;
@@ -8,13 +9,18 @@ mod ekfac;
 mod explicit;
 mod kfac;
 mod kronecker;
+mod krylov;
+mod lissa;
+mod low_rank;
 mod matrix;
+mod nystrom;
 mod separable;
 mod solve;
 mod system;
 mod train_side;
 mod within;
 
+pub use arnoldi::{Arnoldi, Spectrum};
 pub use conjugate_gradient::{ConjugateGradient, Precondition};
 pub use data_inf::DataInf;
 pub use diagonal::Diagonal;
@@ -22,8 +28,10 @@ pub use ekfac::Ekfac;
 pub use explicit::Explicit;
 pub use kfac::Kfac;
 pub use kronecker::KroneckerFactors;
+pub use lissa::Lissa;
 pub use matrix::Matrix;
-pub use solve::{ihvp_cg, ihvp_cg_preconditioned, ihvp_explicit, operator};
+pub use nystrom::Nystrom;
+pub use solve::{eigenpairs, ihvp_arnoldi, ihvp_cg, ihvp_cg_preconditioned, ihvp_explicit, ihvp_lissa, ihvp_nystrom, operator};
 
 pub use crate::gradient::{Compressed, Function, Operator, Subspace, ggn_vp, hvp};
 

@@ -6,7 +6,7 @@ use tch::Tensor;
 
 use super::explicit::Factored;
 use super::system::System;
-use super::{ConjugateGradient, Damping, Matrix, Preconditioner, check_rows};
+use super::{Arnoldi, ConjugateGradient, Damping, Lissa, Matrix, Nystrom, Preconditioner, check_rows};
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
 use crate::gradient::Operator;
@@ -90,4 +90,69 @@ pub fn ihvp_cg_preconditioned(
     check_rows(v, operator.p())?;
     let damping = options.check(|| operator.mean_eigenvalue())?;
     guarded(|| System { operator, damping, preconditioner: Some(preconditioner), options }.solve(v))
+}
+
+/// `(H + λ)⁻¹ v` for rows `v` `[k, p]` by [`Lissa`]'s recursion; `options.matrix` plays no part.
+///
+/// Errors: [`Error::Numerical`](crate::Error::Numerical) where the recursion diverges.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let f = Function::hessian(|x: &[Tensor]| x[0].exp().sum(None::<ascribe::tch::Kind>), &[Tensor::from_slice(&[0.0f32, 1.0])])?;
+/// let rows = Tensor::from_slice(&[1.0f32, 1.0]).view([1, 2]);
+/// let solved = curvature::ihvp_lissa(&f, &rows, &Lissa { damping: Damping::Absolute(0.0), depth: 100, ..default() })?;
+/// assert!((solved.double_value(&[0, 1]) - (-1f64).exp()).abs() < 1e-4);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub fn ihvp_lissa(operator: &dyn Operator, v: &Tensor, options: &Lissa) -> Result<Tensor> {
+    check_rows(v, operator.p())?;
+    let (damping, scale) = options.constants(operator)?;
+    guarded(|| options.recursion(operator, damping, scale, v))
+}
+
+/// `(H + λ)⁻¹ v` for rows `v` `[k, p]` on the eigenpairs that [`Arnoldi`] finds; `options.matrix` plays no part.
+///
+/// Errors: [`Error::Numerical`](crate::Error::Numerical) where an eigenvalue is too small to invert.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let f = Function::hessian(|x: &[Tensor]| x[0].exp().sum(None::<ascribe::tch::Kind>), &[Tensor::from_slice(&[0.0f32, 1.0])])?;
+/// let rows = Tensor::from_slice(&[1.0f32, 1.0]).view([1, 2]);
+/// let solved = curvature::ihvp_arnoldi(&f, &rows, &Arnoldi { damping: Damping::Absolute(0.0), ..default() })?;
+/// assert!((solved.double_value(&[0, 1]) - (-1f64).exp()).abs() < 1e-5);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub fn ihvp_arnoldi(operator: &dyn Operator, v: &Tensor, options: &Arnoldi) -> Result<Tensor> {
+    check_rows(v, operator.p())?;
+    options.low_rank(operator)?.apply(v)
+}
+
+/// `(H + λ)⁻¹ v` for rows `v` `[k, p]` with H replaced by its [`Nystrom`] approximation; `options.matrix` plays no part.
+///
+/// Errors: [`Error::Numerical`](crate::Error::Numerical) where H is not positive semi-definite.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let f = Function::hessian(|x: &[Tensor]| x[0].exp().sum(None::<ascribe::tch::Kind>), &[Tensor::from_slice(&[0.0f32, 1.0])])?;
+/// let rows = Tensor::from_slice(&[1.0f32, 1.0]).view([1, 2]);
+/// let solved = curvature::ihvp_nystrom(&f, &rows, &Nystrom { damping: Damping::Absolute(1.0), ..default() })?;
+/// assert!((solved.double_value(&[0, 0]) - 0.5).abs() < 1e-5);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub fn ihvp_nystrom(operator: &dyn Operator, v: &Tensor, options: &Nystrom) -> Result<Tensor> {
+    check_rows(v, operator.p())?;
+    options.low_rank(operator)?.apply(v)
+}
+
+/// The dominant eigenvalues, float64 `[r]` by falling magnitude and with their signs, and orthonormal rows `[r, p]`.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let f = Function::hessian(|x: &[Tensor]| x[0].sin().sum(None::<ascribe::tch::Kind>), &[Tensor::from_slice(&[1.5f32, -0.5])])?;
+/// let (values, _) = curvature::eigenpairs(&f, &Arnoldi::default())?;
+/// assert!((values.double_value(&[0]) + 1.5f64.sin()).abs() < 1e-5); // negative: not a minimum
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub fn eigenpairs(operator: &dyn Operator, options: &Arnoldi) -> Result<(Tensor, Tensor)> {
+    options.pairs(operator)
 }

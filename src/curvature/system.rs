@@ -10,6 +10,9 @@ use crate::snapshot::{all_finite, finite};
 /// Most right-hand sides that share a space: beyond, orthogonalising costs more than it saves.
 const BLOCK: i64 = 1024;
 
+/// A relative residual far below what float32 resolves, past which steps would divide nothing by nothing.
+const ROUNDING: f64 = 1e-12;
+
 pub(super) struct System<'a> {
     pub operator: &'a dyn Operator,
     pub damping: f64,
@@ -73,7 +76,7 @@ impl System<'_> {
             basis = Basis { coefficients, ..next };
             let residuals = self.residuals(&basis);
             worst = residuals.max().double_value(&[]);
-            let working = residuals.gt(self.options.tolerance);
+            let working = residuals.gt(self.options.tolerance.max(ROUNDING));
             let left = working.sum(Kind::Int64).int64_value(&[]);
             if left == 0 {
                 return Ok(x);
@@ -134,8 +137,7 @@ impl System<'_> {
         let (values, vectors) = ((&gram + gram.transpose(0, 1)) * 0.5).linalg_eigh("L");
         let largest = values.max().double_value(&[]);
         if largest < 0.0 || values.min().double_value(&[]) < -1e-3 * largest {
-            let hint = "the preconditioner is not positive definite: raise its damping";
-            return Err(Error::numerical("conjugate gradients", hint));
+            return Err(not_positive());
         }
         let kept = values.gt((largest * 1e-12).max(f64::MIN_POSITIVE)).nonzero().squeeze_dim(1);
         let (values, vectors) = (values.index_select(0, &kept).sqrt(), vectors.index_select(1, &kept));
@@ -163,6 +165,7 @@ impl System<'_> {
         let mut residual = rows;
         let mapped = map(&residual)?;
         let mut square = dots(&residual, &mapped);
+        preconditioned(&square)?;
         let mut direction = mapped.copy();
         let mut worst = 1.0;
         for _ in 0..self.options.iterations {
@@ -177,7 +180,7 @@ impl System<'_> {
             let _ = residual.addcmul_(&product, &-step);
             let lengths = dots(&residual, &residual).sqrt();
             worst = lengths.max().double_value(&[]);
-            let working = lengths.gt(self.options.tolerance);
+            let working = lengths.gt(self.options.tolerance.max(ROUNDING));
             if working.all().int64_value(&[]) == 0 {
                 let (done, left) = (working.logical_not().nonzero().squeeze_dim(1), working.nonzero().squeeze_dim(1));
                 let pick = |x: &Tensor, at: &Tensor| x.index_select(0, at);
@@ -190,10 +193,7 @@ impl System<'_> {
             }
             let mapped = map(&residual)?;
             let next = dots(&residual, &mapped);
-            if next.min().double_value(&[]) <= 0.0 {
-                let hint = "the preconditioner is not positive definite: raise its damping";
-                return Err(Error::numerical("conjugate gradients", hint));
-            }
+            preconditioned(&next)?;
             let ratio = (&next / &square).to_kind(Kind::Float).unsqueeze(1);
             direction = mapped.addcmul(&direction, &ratio);
             square = next;
@@ -215,6 +215,18 @@ fn narrow(basis: &mut Basis, working: &Tensor, s: &Tensor) -> Tensor {
     basis.w = rotate.matmul(&basis.w);
     basis.z = rotate.matmul(&basis.z);
     rotate.matmul(s)
+}
+
+/// An error unless every `rᵀ P r` is positive.
+fn preconditioned(squares: &Tensor) -> Result<()> {
+    match squares.gt(0.0).all().int64_value(&[]) {
+        0 => Err(not_positive()),
+        _ => Ok(()),
+    }
+}
+
+fn not_positive() -> Error {
+    Error::numerical("conjugate gradients", "the preconditioner is not positive definite: raise its damping")
 }
 
 /// Inner products of corresponding rows in float64, `[k]`.

@@ -7,6 +7,7 @@ use crate::error::{Error, Result, guarded};
 type Scalar = Box<dyn Fn(&[Tensor]) -> Tensor>;
 type Outputs = Box<dyn Fn(&[Tensor]) -> Tensor>;
 type Loss = Box<dyn Fn(&Tensor) -> Tensor>;
+type Product<'a> = dyn Fn(&[Tensor]) -> Result<Vec<Tensor>> + 'a;
 
 /// A matrix of second derivatives of a closure over tensors, at given arguments: for trying out ideas without a network.
 ///
@@ -77,7 +78,7 @@ impl Operator for Function {
         check_vectors(vectors, self.p)?;
         guarded(|| {
             let (x, total) = (&self.arguments, Tensor::zeros(vectors.size(), (Kind::Float, Device::Cpu)));
-            let product: Box<dyn Fn(&[Tensor]) -> Result<Vec<Tensor>>> = match &self.kind {
+            let product: Box<Product> = match &self.kind {
                 Derivative::Hessian(f) => {
                     let gradient = gradient(&scalar(f(x))?, x)?;
                     Box::new(move |v| hessian_product(&gradient, x, v))

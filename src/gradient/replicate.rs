@@ -20,14 +20,22 @@ pub(crate) const ROWS: i64 = 8192;
 /// Bytes of what one pass records.
 const BYTES: i64 = 64 << 20;
 
+/// Beyond this many multiplications in one layer-by-layer pass over a batch, arithmetic outweighs the price of calls; then one
+/// shared forward pass beats one for each vector.
+const LARGE: i64 = 1 << 24;
+
 /// How many vectors to treat in one pass; 1 where the tape does not see the whole network, or where passes are large anyway.
 pub(crate) fn copies(snapshot: &Snapshot, train: &Dataset, vectors: i64) -> Result<i64> {
     if !snapshot.taped(&train.slice(0, (train.len() as i64).min(2)).0)? {
         return Ok(1);
     }
     let room = batch_size(snapshot, train, false)?;
+    let n = (train.len() as i64).min(room.at_once);
+    if n * snapshot.p() > LARGE {
+        return Ok(1);
+    }
     let rows = (BYTES / room.held).clamp(1, ROWS);
-    Ok((rows / (train.len() as i64).min(room.at_once)).clamp(1, vectors.max(1)))
+    Ok((rows / n).clamp(1, vectors.max(1)))
 }
 
 /// Adds `∇² L · V` for every row `V` of `vectors` `[k, p]` to `total`, with `L` minus the summed objective over `n`.

@@ -1,0 +1,140 @@
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::krylov::ritz;
+use super::low_rank::LowRank;
+use super::{Curvature, Damping, Matrix, Preconditioner};
+use crate::dataset::Dataset;
+use crate::error::{Error, Result, guarded};
+use crate::gradient::Operator;
+use crate::snapshot::Snapshot;
+
+/// The inverse on the dominant eigenvectors of H: `g ↦ Σ_j u_j ⟨u_j, g⟩ / (|λ_j| + λ)` over the `rank` largest |λ_j|.
+///
+/// The pairs come from Arnoldi's iteration (Lanczos, as H is symmetric; every direction is orthogonalised against all before,
+/// twice). Outside their space the inverse is zero, or `1/λ` with `complement`.
+/// Cost: `iterations` products with one vector, once, and `2 rank p` multiplications for each gradient. Memory: `iterations · p`
+/// floats while fitting, `rank · p` afterwards.
+/// Defaults: 100 pairs out of 200 iterations, no complement, as published; λ = 0.01 absolute.
+/// Misleads: directions of small curvature weigh most in the exact inverse, and are what is left out. Negative eigenvalues count
+/// by magnitude unless dropped; [`eigenpairs`](super::eigenpairs) shows them.
+/// Reference: Schioppa et al. 2022 (arXiv 2112.03052).
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let (train, test) = dataset::digits()?.split(200, 20, 0)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 10, ..default() }, &train)?;
+/// let low_rank = Arnoldi { rank: 20, iterations: 40, ..default() };
+/// assert_eq!(Influence::new(low_rank).fit(&task, &train)?.matrix(&test)?.size(), [20, 200]);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Arnoldi {
+    /// H.
+    pub matrix: Matrix,
+    /// λ.
+    pub damping: Damping,
+    /// Eigenpairs kept.
+    pub rank: usize,
+    /// Products with H, at least `rank`.
+    pub iterations: usize,
+    /// What to do with negative eigenvalues.
+    pub keep: Spectrum,
+    /// Divide by λ outside the space of the kept pairs instead of dropping it.
+    pub complement: bool,
+    /// Of the start vector.
+    pub seed: u64,
+}
+
+/// Which eigenvalues of an indefinite matrix are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Spectrum {
+    /// All, by magnitude: a direction of negative curvature counts as if it were positive.
+    #[default]
+    Absolute,
+    /// Positive ones only.
+    Positive,
+}
+
+impl Default for Arnoldi {
+    fn default() -> Arnoldi {
+        Arnoldi {
+            matrix: Matrix::Hessian,
+            damping: Damping::Absolute(0.01),
+            rank: 100,
+            iterations: 200,
+            keep: Spectrum::Absolute,
+            complement: false,
+            seed: 0,
+        }
+    }
+}
+
+impl Arnoldi {
+    fn check(&self) -> Result<()> {
+        if self.rank == 0 {
+            return Err(Error::option("Arnoldi.rank", "at least 1", 0));
+        }
+        if self.iterations < self.rank {
+            return Err(Error::option("Arnoldi.iterations", format!("at least the rank, {}", self.rank), self.iterations));
+        }
+        self.damping.value("Arnoldi.damping", || Ok(0.0)).map(|_| ())
+    }
+
+    /// The kept eigenvalues, float64 `[r]` by falling magnitude, with their signs, and orthonormal rows `[r, p]`.
+    pub(super) fn pairs(&self, operator: &dyn Operator) -> Result<(Tensor, Tensor)> {
+        self.check()?;
+        guarded(|| {
+            let all = if self.keep == Spectrum::Positive { self.iterations } else { self.rank };
+            let found = ritz(operator, self.iterations as i64, all as i64, self.seed)?;
+            if self.keep == Spectrum::Absolute {
+                return Ok((found.values, found.vectors));
+            }
+            let positive = found.values.gt(0.0).nonzero().squeeze_dim(1);
+            let positive = positive.narrow(0, 0, positive.size()[0].min(self.rank as i64));
+            Ok((found.values.index_select(0, &positive), found.vectors.index_select(0, &positive)))
+        })
+    }
+
+    pub(super) fn low_rank(&self, operator: &dyn Operator) -> Result<LowRank> {
+        self.check()?;
+        let damping = self.damping.value("Arnoldi.damping", || operator.mean_eigenvalue())?;
+        let (values, vectors) = self.pairs(operator)?;
+        guarded(|| {
+            if values.numel() == 0 {
+                let hint = "no eigenvalue is positive: train closer to a minimum, or keep Spectrum::Absolute";
+                return Err(Error::numerical("Arnoldi", hint));
+            }
+            if damping == 0.0 && self.complement {
+                return Err(Error::option("Arnoldi.damping", "more than 0 to divide the complement by", damping));
+            }
+            let damped = values.abs() + damping;
+            let (least, most) = (damped.min().double_value(&[]), damped.max().double_value(&[]));
+            if least.is_nan() || least <= 1e-7 * most {
+                let hint = format!(
+                    "an eigenvalue of magnitude {least:.1e} beside the largest, {most:.1e}, cannot be inverted: lower the rank ({}) or raise the damping ({damping:.1e})",
+                    values.numel()
+                );
+                return Err(Error::numerical("Arnoldi", hint));
+            }
+            Ok(LowRank { values: damped, vectors, outside: self.complement.then_some(damping) })
+        })
+    }
+}
+
+impl Curvature for Arnoldi {
+    fn name(&self) -> String {
+        match self.matrix {
+            Matrix::Hessian => "Arnoldi".into(),
+            other => format!("Arnoldi, {}", other.name()),
+        }
+    }
+
+    fn fit(&self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Preconditioner>> {
+        self.check()?;
+        Ok(Box::new(self.low_rank(self.matrix.operator(snapshot, train)?.as_ref())?))
+    }
+}
