@@ -27,6 +27,7 @@ pub mod plot;
 pub mod prelude;
 mod progress;
 mod random;
+pub mod retrain;
 pub mod scores;
 pub mod snapshot;
 mod statistics;

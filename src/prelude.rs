@@ -14,6 +14,7 @@ pub use crate::{
     metric,
     model::{Cnn, Logistic, Mlp, Model, Tape, layer},
     plot,
+    retrain::{LeaveOneOut, Newton, OneStep},
     scores::Scores,
     snapshot::{Of, Snapshot},
     task::Task,

@@ -10,5 +10,7 @@ mod metric;
 mod oracles;
 mod plot;
 mod readme;
+mod retrain;
+mod statistics;
 mod tasks;
 mod training;
