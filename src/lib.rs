@@ -30,7 +30,7 @@ mod random;
 pub mod retrain;
 pub mod scores;
 pub mod snapshot;
-mod statistics;
+pub mod statistics;
 pub mod task;
 pub mod train;
 

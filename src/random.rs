@@ -12,6 +12,7 @@ pub(crate) enum Purpose {
     Dropout = 3,
     Control = 4,
     Flip = 5,
+    Bootstrap = 6,
 }
 
 /// The generator of one (seed, purpose, index).

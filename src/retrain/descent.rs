@@ -12,6 +12,10 @@ const PAIRS: usize = 10;
 /// A step smaller than this share of a Newton step helps no more.
 const LEAST_STEP: f64 = 1e-10;
 
+/// Progress is slow where so many steps do not shorten the gradient to this share.
+const WINDOW: usize = 5;
+const SLOW: f64 = 0.3;
+
 /// Values `[k]` and gradients `[k, p]` at `theta` `[k, p]`, whose rows are the minimisations of these numbers.
 pub(super) type Loss<'a> = dyn Fn(&Tensor, &[usize]) -> Result<(Tensor, Tensor)> + 'a;
 
@@ -23,7 +27,7 @@ pub(super) struct Descent<'a> {
     pub(super) tolerance: f64,
     /// At most so many evaluations.
     pub(super) steps: usize,
-    /// Ends early where a step shortens the gradient by less than half: then a curvature from nearer by is worth its price.
+    /// Ends early where progress is slow: then a curvature from nearer by is worth its price.
     pub(super) impatient: bool,
 }
 
@@ -63,7 +67,7 @@ impl Descent<'_> {
         let (value, gradient) = (self.loss)(start, &active)?;
         let share = Tensor::ones([k, 1], F64);
         let mut rows = Rows { active, theta: start.copy(), value: value.unsqueeze(1), gradient, share, pairs: Vec::new() };
-        let mut steps = 0;
+        let (mut steps, mut checked) = (0, (0, rows.norms()?.first().copied().unwrap_or(0.0)));
         loop {
             let norms = rows.norms()?;
             let norm = norms.iter().copied().fold(0.0, f64::max);
@@ -73,22 +77,24 @@ impl Descent<'_> {
                 rows.store(&result);
                 return Ok(Reached { theta: result, steps, norm, stuck });
             }
+            if self.impatient && steps == checked.0 + WINDOW {
+                if norm > SLOW * checked.1 {
+                    rows.store(&result);
+                    return Ok(Reached { theta: result, steps, norm, stuck });
+                }
+                checked = (steps, norm);
+            }
             if open.len() < rows.active.len() {
                 rows.store(&result);
                 rows.keep(&open);
             }
-            let accepted = self.step(&mut rows)?;
+            self.step(&mut rows)?;
             steps += 1;
-            if self.impatient && accepted && rows.norms()?[0] > 0.5 * norm {
-                rows.store(&result);
-                let norm = rows.norms()?[0];
-                return Ok(Reached { theta: result, steps, norm, stuck: false });
-            }
         }
     }
 
     /// One step of every row; a row whose step does not lower its value keeps its place and tries half of it next time.
-    fn step(&self, rows: &mut Rows) -> Result<bool> {
+    fn step(&self, rows: &mut Rows) -> Result<()> {
         let direction = self.direction(rows)?;
         let slope = dot(&rows.gradient, &direction);
         let trial = &rows.theta + &direction * &rows.share;
@@ -112,7 +118,7 @@ impl Descent<'_> {
         rows.value = value.where_self(&accepted, &rows.value);
         rows.gradient = gradient.where_self(&accepted, &rows.gradient);
         rows.share = rows.share.ones_like().where_self(&accepted, &(&rows.share * 0.5));
-        Ok(accepted.all().int64_value(&[]) != 0)
+        Ok(())
     }
 
     /// The two loops of L-BFGS (Nocedal & Wright 2006, algorithm 7.4) about the factored curvature.
