@@ -13,6 +13,7 @@ pub(crate) enum Purpose {
     Control = 4,
     Flip = 5,
     Bootstrap = 6,
+    Thin = 7,
 }
 
 /// The generator of one (seed, purpose, index).
