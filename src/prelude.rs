@@ -21,6 +21,6 @@ pub use crate::{
     train::{Keep, Optimizer, Schedule, Trainer},
 };
 #[doc(no_inline)]
-pub use polars::prelude::{DataFrame, Series};
+pub use polars::prelude::{DataFrame, NamedFrom, Series};
 #[doc(no_inline)]
 pub use tch::{Tensor, nn};

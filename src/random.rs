@@ -13,7 +13,6 @@ pub(crate) enum Purpose {
     Control = 4,
     Flip = 5,
     Bootstrap = 6,
-    Thin = 7,
 }
 
 /// The generator of one (seed, purpose, index).

@@ -11,7 +11,6 @@ use super::figure::Figure;
 use super::svg::{Page, Style};
 use crate::display::cut;
 use crate::error::{Error, Result};
-use crate::random::{self, Purpose};
 
 const WIDTH: f64 = 620.0;
 const HEIGHT: f64 = 430.0;
@@ -43,8 +42,8 @@ impl Default for Scatter {
 
 /// Column `y` against column `x` as points, in a colour for each value of the column `by` if given, at most 14.
 ///
-/// Above 3,000 rows a part is drawn, the same each time: the rows of largest and smallest `x` and `y` of every group, then some at
-/// random; the subtitle says how many. The more points, the lighter they are.
+/// Above 3,000 rows crowded places are thinned, the same way each time, and the subtitle says how many points are left; one that stands
+/// alone is always drawn. The more points, the lighter they are.
 ///
 /// Errors: [`Error::Data`] if a column is missing, empty, not numeric, or has a missing or non-finite value, or for too many groups.
 ///
@@ -72,11 +71,11 @@ impl Scatter {
         let n: usize = groups.iter().map(|group| group.points.len()).sum();
         let across = ends(groups.iter().flat_map(|group| &group.points).map(|point| point.0));
         let up = ends(groups.iter().flat_map(|group| &group.points).map(|point| point.1));
-        let thinned: Vec<Line> = groups.into_iter().enumerate().map(|(at, group)| self.thin(group, at, n)).collect();
+        let thinned = thin(groups, self.most, (across, up));
         let drawn: usize = thinned.iter().map(|group| group.points.len()).sum();
         let mut page = Page::new(WIDTH, HEIGHT);
         page.text(16.0, 26.0, Style::title(), &cut(&format!("{y} against {x}"), 70));
-        let said = if drawn < n { format!("{drawn} of {n} points, drawn at random") } else { format!("{n} points") };
+        let said = if drawn < n { format!("{drawn} of {n} points, crowded places thinned") } else { format!("{n} points") };
         let identity = if self.identity { "; dashed: y = x" } else { "" };
         page.text(16.0, 44.0, Style::quiet(), &format!("{said}{identity}"));
         let top = if by.is_some() { legend(&mut page, &thinned, (WIDTH, 66.0)) } else { 56.0 };
@@ -98,25 +97,43 @@ impl Scatter {
         page.set_height(top + height + 12.0);
         Ok(page.finish(&format!("scatter of {} against {}", cut(y, 40), cut(x, 40))))
     }
+}
 
-    /// The group's share of the points to draw, in their order, its extreme ones among them.
-    fn thin(&self, group: Line, at: usize, n: usize) -> Line {
-        let size = group.points.len();
-        let share = (self.most * size).div_ceil(n);
-        if n <= self.most || share >= size {
-            return group;
-        }
-        let extreme =
-            |key: fn(&(f64, f64)) -> f64| (0..size).max_by(|&a, &b| key(&group.points[a]).total_cmp(&key(&group.points[b])));
-        let edges = [extreme(|p| p.0), extreme(|p| -p.0), extreme(|p| p.1), extreme(|p| -p.1)];
-        let mut kept: Vec<usize> = edges.into_iter().flatten().collect();
-        kept.extend(random::permutation(size, 0, Purpose::Thin, at as u64));
-        let mut seen = vec![false; size];
-        kept.retain(|&row| !std::mem::replace(&mut seen[row], true));
-        kept.truncate(share);
-        kept.sort_unstable();
-        Line { points: kept.into_iter().map(|row| group.points[row]).collect(), ..group }
+/// The points to draw, in their order: where more than some cap of a group stand in one cell of a grid, only the first ones. A point
+/// that stands alone is always kept. The cap is the largest, and the grid the finest, with which at most `most` remain.
+fn thin(groups: Vec<Line>, most: usize, (across, up): ((f64, f64), (f64, f64))) -> Vec<Line> {
+    if groups.iter().map(|group| group.points.len()).sum::<usize>() <= most {
+        return groups;
     }
+    for side in [96, 48, 24, 12, 6, 3, 1] {
+        let place = |value: f64, (low, high): (f64, f64)| (((value - low) / (high - low) * side as f64) as usize).min(side - 1);
+        let cell = |point: &(f64, f64)| place(point.0, across) * side + place(point.1, up);
+        let counts: Vec<usize> = groups.iter().flat_map(|group| crowds(group.points.iter().map(cell), side)).collect();
+        let kept = |cap: usize| counts.iter().map(|&count| count.min(cap)).sum::<usize>();
+        if kept(1) > most && side > 1 {
+            continue;
+        }
+        let cap = (1..=most).rev().find(|&cap| kept(cap) <= most).unwrap_or(1);
+        let some = |group: Line| {
+            let mut seen = vec![0; side * side];
+            let points = group.points.into_iter().filter(|point| {
+                let crowd: &mut usize = &mut seen[cell(point)];
+                *crowd += 1;
+                *crowd <= cap
+            });
+            Line { points: points.collect(), name: group.name }
+        };
+        return groups.into_iter().map(some).collect();
+    }
+    groups
+}
+
+/// How many points stand in each cell.
+fn crowds(cells: impl Iterator<Item = usize>, side: usize) -> Vec<usize> {
+    let mut counts = vec![0; side * side];
+    cells.for_each(|cell| counts[cell] += 1);
+    counts.retain(|&count| count > 0);
+    counts
 }
 
 /// Points of all groups by turns, so that none hides another.
