@@ -43,7 +43,7 @@ pub fn routes(methods: &[Box<dyn Method>], task: &Task, train: &Dataset, test: &
     table.with_column(floats("score_seconds", runs.iter().map(|run| run.seconds.map(|s| s.1))))?;
     table.with_column(floats("peak_mb", runs.iter().map(|run| run.peak)))?;
     for name in ["pearson", "pearson_low", "pearson_high", "spearman", "spearman_low", "spearman_high"] {
-        let values = runs.iter().map(|run| Some(run.means.as_ref().ok()?.column(name).ok()?.f64().ok()?.get(0)?));
+        let values = runs.iter().map(|run| run.means.as_ref().ok()?.column(name).ok()?.f64().ok()?.get(0));
         table.with_column(floats(name, values))?;
     }
     let errors: Vec<Option<String>> = runs.iter().map(|run| run.means.as_ref().err().map(ToString::to_string)).collect();

@@ -70,7 +70,8 @@ impl Descent<'_> {
         let (mut steps, mut checked) = (0, (0, rows.norms()?.first().copied().unwrap_or(0.0)));
         loop {
             let norms = rows.norms()?;
-            let norm = norms.iter().copied().fold(0.0, f64::max);
+            let norm =
+                norms.iter().fold(0.0, |longest: f64, norm| if norm.is_finite() { longest.max(*norm) } else { f64::INFINITY });
             let open: Vec<i64> = (0..norms.len() as i64).filter(|&row| norms[row as usize] > self.tolerance).collect();
             let stuck = rows.share.min().double_value(&[]) < LEAST_STEP;
             if open.is_empty() || steps == self.steps || stuck || !norm.is_finite() {

@@ -69,7 +69,7 @@ impl LeaveOneOut {
             let descent = Descent { loss: &loss, preconditioner, tolerance, steps, impatient: false };
             let start = guarded(|| Ok(minimum.theta.repeat([some.len() as i64, 1])))?;
             let reached = guarded(|| descent.run(&start))?;
-            if !(reached.norm <= newton.tolerance) {
+            if reached.norm > newton.tolerance {
                 return Err(newton.unfinished("leave-one-out", reached.norm, reached.steps));
             }
             columns.push((network.measure(&examples, &reached.theta)? - &before) * -n);

@@ -1,6 +1,6 @@
 use super::Z;
 
-/// 95 % Wilson score interval for a share of `hits` among `n` (Wilson 1927), within 0 to 1.
+/// 95 % Wilson score interval for a share of `hits` among `n` above 0 (Wilson 1927), within 0 to 1.
 ///
 /// ```
 /// let (low, high) = ascribe::statistics::wilson(81.0, 263.0);
