@@ -153,37 +153,3 @@ fn newton_adds_a_run() {
     let text = serde_json::to_string(&LeaveOneOut { newton: newton() }).unwrap();
     assert_eq!(serde_json::from_str::<LeaveOneOut>(&text).unwrap(), LeaveOneOut { newton: newton() });
 }
-
-#[test]
-#[ignore = "takes the time it measures: --ignored --nocapture"]
-fn seconds() {
-    let timed = |what: &str, newton: Newton, task: Task, train: &Dataset, test: &Dataset, k: usize| {
-        let start = std::time::Instant::now();
-        let task = newton.train(&task, train).unwrap();
-        println!("{what} train {:.2} s, {:?}", start.elapsed().as_secs_f64(), task.checkpoints());
-        let positions: Vec<usize> = (0..k).collect();
-        let start = std::time::Instant::now();
-        let truth = LeaveOneOut { newton }.score(&task, train, test, &positions).unwrap();
-        println!("{what} loo {:.2} s", start.elapsed().as_secs_f64());
-        let start = std::time::Instant::now();
-        let step = OneStep { newton }.score(&task, train, test, &positions).unwrap();
-        println!(
-            "{what} one step {:.2} s, apart {:.1e}",
-            start.elapsed().as_secs_f64(),
-            tasks::difference(step.tensor(), truth.tensor())
-        );
-        let influence = Influence::new(Explicit { damping: Damping::Absolute(newton.penalty), ..default() });
-        let first = influence.fit(&task, train).unwrap().matrix(test).unwrap().narrow(1, 0, k as i64);
-        println!("{what} influence apart {:.1e}", tasks::difference(&first, truth.tensor()));
-    };
-    let (train, test) = dataset::digits().unwrap().split(1_000, 200, 0).unwrap();
-    for penalty in [0.1, 0.01, 0.001] {
-        let newton = Newton { penalty, ..default() };
-        timed(&format!("digits {penalty}"), newton, Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)), &train, &test, 1_000);
-    }
-    if let Ok((train, test)) = dataset::mnist() {
-        let (train, test) = (train.head(2_000).unwrap(), test.head(100).unwrap());
-        let newton = Newton { penalty: 0.01, ..default() };
-        timed("mnist", newton, Task::new(|p: &nn::Path| Logistic::new(p, 784, 10)), &train, &test, 200);
-    }
-}

@@ -20,7 +20,7 @@ const BYTES: i64 = 512 << 20;
 /// same without example i: its weight becomes zero, the divisor stays n. So a positive score means proponent, and to first order in
 /// 1/n the score equals that of `Influence` with the explicit Hessian and damping λ.
 /// Parts: objective in training, measurement on the test side; both, and the differences, in float64.
-/// Cost: one factor of the Hessian, shared; then about ten gradients over all n examples for each chosen one, together
+/// Cost: one factor of the Hessian, shared; then 5 to 20 gradients over all n examples for each chosen one, together
 /// as matrix products where the network is one linear layer, else one after the other. Memory: 0.5 GB at most beside the factor.
 /// Defaults: λ = 0.01, gradients no longer than 1e-12.
 /// Misleads: never about this penalised, converged model; but a network trained otherwise is another model.
