@@ -27,9 +27,10 @@ pub mod plot;
 pub mod prelude;
 mod progress;
 mod random;
+pub mod retrain;
 pub mod scores;
 pub mod snapshot;
-mod statistics;
+pub mod statistics;
 pub mod task;
 pub mod train;
 

@@ -20,12 +20,13 @@ pub use crate::{
     metric,
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
     plot,
+    retrain::{LeaveOneOut, Newton, OneStep},
     scores::Scores,
     snapshot::{Of, Snapshot},
     task::Task,
     train::{Keep, Optimizer, Schedule, Trainer},
 };
 #[doc(no_inline)]
-pub use polars::prelude::{DataFrame, Series};
+pub use polars::prelude::{DataFrame, NamedFrom, Series};
 #[doc(no_inline)]
 pub use tch::{Tensor, nn};

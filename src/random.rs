@@ -15,6 +15,7 @@ pub(crate) enum Purpose {
     Label = 6,
     Minibatch = 7,
     Start = 8,
+    Bootstrap = 9,
 }
 
 /// The generator of one (seed, purpose, index).

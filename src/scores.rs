@@ -1,5 +1,6 @@
 //! The matrix of scores and the examples it is about.
 
+mod align;
 mod disk;
 
 use disk::About;

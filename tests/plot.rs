@@ -3,9 +3,9 @@
 use std::io::Read;
 
 use ascribe::dataset::Dataset;
-use ascribe::plot::{self, Curve, Figure, Gallery};
+use ascribe::plot::{self, Curve, Figure, Gallery, Scatter};
 use ascribe::scores::Scores;
-use ascribe::{Error, Result};
+use ascribe::{Error, Result, default};
 use polars::prelude::*;
 use tch::{Device, Kind, Tensor};
 
@@ -211,6 +211,64 @@ fn a_curve_refuses_bad_columns() -> Result<()> {
     assert!(plot::curve(&frame.head(Some(0)), "share", "found", None).is_err());
     let many = DataFrame::new(15, vec![Column::new("x".into(), (0..15).collect::<Vec<i32>>())])?;
     assert!(message(plot::curve(&many, "x", "x", Some("x"))).contains("at most 14 lines"));
+    Ok(())
+}
+
+fn circles(figure: &Figure, colour: &str) -> usize {
+    figure.svg().matches("<circle").count().min(figure.svg().matches(&format!("fill=\"{colour}\"")).count())
+}
+
+#[test]
+fn a_scatter_has_a_point_per_row_and_a_colour_per_group() -> Result<()> {
+    let figure = plot::scatter(&found(), "share", "found", Some("method"))?;
+    assert!(
+        figure.svg().contains(">TRAK</text>") && figure.svg().contains(">a&lt;b</text>") && figure.svg().contains(">20 points<")
+    );
+    assert_eq!(figure.svg().matches("<circle").count(), 20);
+    assert_eq!((circles(&figure, "#0072B2"), circles(&figure, "#D55E00")), (10, 10));
+    let plain = plot::scatter(&found(), "share", "found", None)?;
+    assert!(!plain.svg().contains(">TRAK</text>") && circles(&plain, "#0072B2") == 20);
+    let line = Scatter { identity: true, ..default() }.draw(&found(), "share", "found", None)?;
+    assert!(line.svg().contains("20 points; dashed: y = x"));
+    assert!(line.svg().matches("<polyline").count() > plain.svg().matches("<polyline").count() + 10);
+    assert_eq!(format!("{figure:?}"), "Figure(scatter of found against share, 620 × 452)");
+    Ok(())
+}
+
+#[test]
+fn a_scatter_of_many_points_is_thinned_the_same_way_each_time_and_keeps_its_edges() -> Result<()> {
+    let n = 20_000;
+    let x: Vec<f64> = (0..n).map(|i| if i == 777 { 50.0 } else { f64::from(i).sin() }).collect();
+    let names: Vec<&str> = (0..n).map(|i| if i % 4 == 0 { "few" } else { "many" }).collect();
+    let columns = vec![Column::new("x".into(), x.clone()), Column::new("y".into(), x), Column::new("by".into(), names)];
+    let frame = DataFrame::new(n as usize, columns)?;
+    let figure = plot::scatter(&frame, "x", "y", Some("by"))?;
+    let drawn = figure.svg().matches("<circle").count();
+    assert!((2000..=3000).contains(&drawn), "{drawn}");
+    assert!(figure.svg().contains(&format!(">{drawn} of 20000 points, crowded places thinned<")));
+    assert!(circles(&figure, "#0072B2") > 500 && circles(&figure, "#D55E00") > 500);
+    assert_eq!(figure.svg(), plot::scatter(&frame, "x", "y", Some("by"))?.svg());
+    let few = Scatter { most: 100, ..default() }.draw(&frame, "x", "y", None)?;
+    let right = |svg: &str| {
+        svg.split("<circle cx=\"").skip(1).filter_map(|c| c.split('"').next()?.parse::<f64>().ok()).fold(0.0, f64::max)
+    };
+    assert!(few.svg().matches("<circle").count() <= 100);
+    assert_eq!(right(few.svg()), right(figure.svg()), "the point that stands alone");
+    assert!(Scatter { most: 1, ..default() }.draw(&frame, "x", "y", None)?.svg().contains(">1 of 20000"));
+    Ok(())
+}
+
+#[test]
+fn a_scatter_refuses_bad_columns() -> Result<()> {
+    let frame = found();
+    assert_eq!(message(plot::scatter(&frame, "shore", "found", None)), "data column shore: expected one of share, found, method");
+    assert!(message(plot::scatter(&frame, "share", "method", None)).contains("column of numbers"));
+    assert!(plot::scatter(&frame.head(Some(0)), "share", "found", None).is_err());
+    assert!(message(Scatter { most: 0, ..default() }.draw(&frame, "share", "found", None)).contains("Scatter.most"));
+    for odd in [vec![0.0f64], vec![7.0; 5], vec![-1e80, 1e80], vec![1e-20, 3e-20]] {
+        let frame = DataFrame::new(odd.len(), vec![Column::new("x".into(), odd)])?;
+        Scatter { identity: true, ..default() }.draw(&frame, "x", "x", None)?;
+    }
     Ok(())
 }
 

@@ -14,6 +14,8 @@ mod models;
 mod oracles;
 mod plot;
 mod readme;
+mod retrain;
 mod solvers;
+mod statistics;
 mod tasks;
 mod training;

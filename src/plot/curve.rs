@@ -56,20 +56,24 @@ pub fn curve(frame: &DataFrame, x: &str, y: &str, by: Option<&str>) -> Result<Fi
     Curve::default().draw(frame, x, y, by)
 }
 
-struct Line {
-    name: String,
-    points: Vec<(f64, f64)>,
+/// The rows of one group.
+pub(super) struct Line {
+    pub(super) name: String,
+    pub(super) points: Vec<(f64, f64)>,
 }
 
 impl Curve {
     /// Draws what [`curve`] draws, with these options; errors are those of [`curve`].
     pub fn draw(&self, frame: &DataFrame, x: &str, y: &str, by: Option<&str>) -> Result<Figure> {
-        let lines = lines(frame, x, y, by)?;
+        let mut lines = lines(frame, x, y, by)?;
+        for line in &mut lines {
+            line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        }
         let points = || lines.iter().flat_map(|line| &line.points);
         let (across, up) = (ends(points().map(|point| point.0), 0.0), ends(points().map(|point| point.1), 0.05));
         let mut page = Page::new(WIDTH, 400.0);
         page.text(16.0, 26.0, Style::title(), &cut(&format!("{y} against {x}"), 80));
-        let top = if by.is_some() { legend(&mut page, &lines) } else { 40.0 };
+        let top = if by.is_some() { legend(&mut page, &lines, (WIDTH, 48.0)) } else { 40.0 };
         let height = 320.0;
         let axes = (Axis::new(across.0, across.1, 8.0, x)?, Axis::new(up.0, up.1, 5.0, y)?);
         chart(&mut page, (8.0, top, WIDTH - 16.0, height), axes, |chart| {
@@ -86,7 +90,8 @@ impl Curve {
     }
 }
 
-fn lines(frame: &DataFrame, x: &str, y: &str, by: Option<&str>) -> Result<Vec<Line>> {
+/// The rows in their order, by group; groups in the order in which their names first appear.
+pub(super) fn lines(frame: &DataFrame, x: &str, y: &str, by: Option<&str>) -> Result<Vec<Line>> {
     let column = |name: &str| {
         let names = || frame.get_column_names().iter().map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
         frame.column(name).map_err(|_| Error::data(format!("column {name}"), format!("expected one of {}", names())))
@@ -105,9 +110,6 @@ fn lines(frame: &DataFrame, x: &str, y: &str, by: Option<&str>) -> Result<Vec<Li
             None => return Err(Error::data(by.unwrap_or(y), format!("expected at most {MOST_LINES} lines to draw, got more"))),
         }
     }
-    for line in &mut lines {
-        line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    }
     Ok(lines)
 }
 
@@ -120,9 +122,14 @@ fn ends(values: impl Iterator<Item = f64>, margin: f64) -> (f64, f64) {
     }
 }
 
-fn trace(chart: &mut Chart<'_>, at: usize, line: &Line) -> Result<()> {
+/// The colour of a group.
+pub(super) fn colour(at: usize) -> RGBColor {
     let (red, green, blue) = COLOURS[at % COLOURS.len()];
-    let colour = RGBColor(red, green, blue);
+    RGBColor(red, green, blue)
+}
+
+fn trace(chart: &mut Chart<'_>, at: usize, line: &Line) -> Result<()> {
+    let colour = colour(at);
     let style = colour.stroke_width(2 * FINE);
     match at < COLOURS.len() {
         true => chart.draw_series([PathElement::new(line.points.clone(), style)]).map_err(drawing)?,
@@ -134,13 +141,13 @@ fn trace(chart: &mut Chart<'_>, at: usize, line: &Line) -> Result<()> {
     Ok(())
 }
 
-/// Names of the lines in as many rows as they need; returns where the legend ends.
-fn legend(page: &mut Page, lines: &[Line]) -> f64 {
-    let (mut x, mut y) = (16.0, 48.0);
+/// Names of the lines in as many rows as they need, the first at height `y`; returns where the legend ends.
+pub(super) fn legend(page: &mut Page, lines: &[Line], (width_of_page, y): (f64, f64)) -> f64 {
+    let (mut x, mut y) = (16.0, y);
     for (at, line) in lines.iter().enumerate() {
         let name = cut(&line.name, 30);
         let width = 26.0 + width_of(&name, 12.0) + 18.0;
-        if x + width > WIDTH - 8.0 && x > 16.0 {
+        if x + width > width_of_page - 8.0 && x > 16.0 {
             (x, y) = (16.0, y + 18.0);
         }
         let (red, green, blue) = COLOURS[at % COLOURS.len()];

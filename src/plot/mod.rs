@@ -10,6 +10,7 @@ mod histogram;
 mod matrix;
 mod picture;
 mod png;
+mod scatter;
 mod svg;
 
 pub use curve::{Curve, curve};
@@ -18,3 +19,4 @@ pub use gallery::{Gallery, gallery};
 pub use heatmap::heatmap;
 pub use histogram::histogram;
 pub use matrix::matrix;
+pub use scatter::{Scatter, scatter};

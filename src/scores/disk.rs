@@ -16,11 +16,11 @@ use crate::file::{read_json, write_aside, write_json};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct About {
     pub(super) method: String,
-    test: Vec<u32>,
+    pub(super) test: Vec<u32>,
     pub(super) train: Vec<u32>,
     /// Digests of the inputs, since ids alone are 0, 1, 2, … for every dataset.
-    test_inputs: String,
-    train_inputs: String,
+    pub(super) test_inputs: String,
+    pub(super) train_inputs: String,
 }
 
 impl About {

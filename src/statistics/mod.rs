@@ -1,25 +1,17 @@
-//! Pure functions on numbers.
+//! Pure functions on numbers: shares, ranks, correlations and their intervals. Everything in f64, nothing keeps state.
+//!
+//! What is not defined is `None`, never NaN: the correlation of a constant, of fewer than two pairs, or of numbers that are not
+//! finite; the interval of fewer than four pairs.
 
-/// 95 % Wilson score interval for a share of `hits` among `n` (Wilson 1927).
-pub(crate) fn wilson(hits: f64, n: f64) -> (f64, f64) {
-    const Z: f64 = 1.959_963_984_540_054;
-    let share = hits / n;
-    let centre = share + Z * Z / (2.0 * n);
-    let spread = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    (((centre - spread) / scale).max(0.0), ((centre + spread) / scale).min(1.0))
-}
+mod bootstrap;
+mod correlation;
+mod rank;
+mod share;
 
-#[cfg(test)]
-mod tests {
-    use super::wilson;
+pub use bootstrap::{Estimate, bootstrap_mean};
+pub use correlation::{Correlation, pearson, spearman};
+pub use rank::ranks;
+pub use share::wilson;
 
-    #[test]
-    fn wilson_as_published() {
-        // Newcombe 1998, table I: 81 of 263 and 0 of 20.
-        let (low, high) = wilson(81.0, 263.0);
-        assert!((low - 0.2553).abs() < 5e-5 && (high - 0.3662).abs() < 5e-5);
-        let (low, high) = wilson(0.0, 20.0);
-        assert!(low == 0.0 && (high - 0.1611).abs() < 5e-5);
-    }
-}
+/// The 97.5 % point of the normal distribution: ends of 95 % intervals.
+const Z: f64 = 1.959_963_984_540_054;

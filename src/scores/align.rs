@@ -1,0 +1,56 @@
+//! Scores at the examples of other scores.
+
+use std::collections::HashMap;
+
+use polars::prelude::DataFrame;
+use tch::Tensor;
+
+use super::Scores;
+use crate::error::{Error, Result, guarded};
+
+impl Scores {
+    /// These scores at the rows and columns of `truth`, matched by example id, whatever their order: `[truth tests, truth trains]`.
+    ///
+    /// Errors: [`Error::Data`] naming an example of the truth that is not here, or examples that share ids but not their inputs or
+    /// labels.
+    pub(crate) fn at(&self, truth: &Scores) -> Result<Tensor> {
+        let (mine, theirs) = (&self.about, &truth.about);
+        let rows = positions("test", (&mine.test, &self.test), (&theirs.test, &truth.test), self.method())?;
+        let columns = positions("train", (&mine.train, &self.train), (&theirs.train, &truth.train), self.method())?;
+        // A digest is of a whole set, so it can be compared only where the sets are the same.
+        let tests_differ = mine.test == theirs.test && mine.test_inputs != theirs.test_inputs;
+        if tests_differ || (mine.train == theirs.train && mine.train_inputs != theirs.train_inputs) {
+            return Err(Error::data("truth", format!("its examples have the ids of {}, but other inputs", self.method())));
+        }
+        guarded(|| Ok(self.values.index_select(0, &Tensor::from_slice(&rows)).index_select(1, &Tensor::from_slice(&columns))))
+    }
+}
+
+/// Where each of their ids stands among mine.
+fn positions(side: &str, mine: (&[u32], &DataFrame), theirs: (&[u32], &DataFrame), method: &str) -> Result<Vec<i64>> {
+    let mut place = HashMap::new();
+    for (at, id) in mine.0.iter().enumerate() {
+        place.entry(*id).or_insert(at as i64);
+    }
+    let (labels, their_labels) = (labels(mine.1), labels(theirs.1));
+    let mut found = Vec::with_capacity(theirs.0.len());
+    for (row, id) in theirs.0.iter().enumerate() {
+        let Some(&at) = place.get(id) else {
+            let expected = format!("{side} example {id} among the {} {side} examples of {method}", mine.0.len());
+            return Err(Error::data("truth", format!("expected its {expected}; it is not there")));
+        };
+        if let (Some(a), Some(b)) = (&labels, &their_labels)
+            && a[at as usize] != b[row]
+        {
+            let reason =
+                format!("{side} example {id} has label {:?} there and {:?} in the scores of {method}", b[row], a[at as usize]);
+            return Err(Error::data("truth", reason));
+        }
+        found.push(at);
+    }
+    Ok(found)
+}
+
+fn labels(frame: &DataFrame) -> Option<Vec<Option<i64>>> {
+    Some(frame.column("label").ok()?.i64().ok()?.iter().collect())
+}

@@ -1,0 +1,94 @@
+//! Statistics against scipy (`golden/statistics.py`) and by hand.
+
+use ascribe::statistics::{bootstrap_mean, pearson, ranks, spearman};
+use serde_json::Value;
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+#[track_caller]
+fn same(name: &str, ours: Option<f64>, theirs: &Value) {
+    match (ours, theirs.as_f64()) {
+        (Some(ours), Some(theirs)) => assert!((ours - theirs).abs() < 1e-9, "{name}: {ours} against {theirs}"),
+        (ours, theirs) => assert_eq!(ours, theirs, "{name}"),
+    }
+}
+
+#[test]
+fn correlations_are_scipys() {
+    let golden: Value = serde_json::from_str(include_str!("golden/statistics.json")).unwrap();
+    let cases = golden["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 9);
+    for case in cases {
+        let (name, x, y) = (case["name"].as_str().unwrap(), numbers(&case["x"]), numbers(&case["y"]));
+        assert_eq!(ranks(&x), numbers(&case["ranks_x"]), "{name}");
+        assert_eq!(ranks(&y), numbers(&case["ranks_y"]), "{name}");
+        for (which, found) in [("pearson", pearson(&x, &y)), ("spearman", spearman(&x, &y))] {
+            same(&format!("{name}, {which}"), found.map(|f| f.value), &case[which]);
+            let ends = &case[format!("{which}_interval")];
+            same(&format!("{name}, {which} low"), found.and_then(|f| f.interval).map(|i| i.0), &ends[0]);
+            same(&format!("{name}, {which} high"), found.and_then(|f| f.interval).map(|i| i.1), &ends[1]);
+        }
+    }
+}
+
+#[test]
+fn what_has_no_correlation() {
+    for correlation in [pearson, spearman] {
+        assert_eq!(correlation(&[], &[]), None);
+        assert_eq!(correlation(&[1.0], &[2.0]), None);
+        assert_eq!(correlation(&[1.0, 2.0], &[1.0, 2.0, 3.0]), None);
+        assert_eq!(correlation(&[1.0, f64::NAN, 2.0], &[1.0, 2.0, 3.0]), None);
+        assert_eq!(correlation(&[1.0, f64::INFINITY, 2.0], &[1.0, 2.0, 3.0]), None);
+        assert_eq!(correlation(&[0.0; 3], &[1.0, 2.0, 3.0]), None);
+        assert_eq!(correlation(&[0.1; 10], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]), None, "rounding is no spread");
+    }
+    // Squares of these would overflow or vanish.
+    for scale in [1e200, 1e-200] {
+        let x: Vec<f64> = [1.0, 2.0, 4.0, 3.0].iter().map(|v| v * scale).collect();
+        assert!((pearson(&x, &[1.0, 2.0, 4.0, 3.0]).unwrap().value - 1.0).abs() < 1e-12);
+    }
+    assert_eq!(ranks(&[f64::NAN, 0.0, -0.0]), [3.0, 1.5, 1.5]);
+}
+
+/// Fisher's and Bonett and Wright's intervals hold the truth about as often as they say.
+#[test]
+fn intervals_cover() {
+    let (runs, n, truth) = (2_000, 30, 0.6f64);
+    let mut state = 7u64;
+    let mut normal = || {
+        let sum: f64 = (0..12)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 11) as f64 / (1u64 << 53) as f64
+            })
+            .sum();
+        sum - 6.0
+    };
+    // Spearman's correlation of a bivariate normal distribution.
+    let ranked = 6.0 / std::f64::consts::PI * (truth / 2.0).asin();
+    let (mut held, mut held_by_ranks) = (0, 0);
+    for _ in 0..runs {
+        let x: Vec<f64> = (0..n).map(|_| normal()).collect();
+        let y: Vec<f64> = x.iter().map(|x| truth * x + (1.0 - truth * truth).sqrt() * normal()).collect();
+        let holds = |interval: Option<(f64, f64)>, truth: f64| interval.is_some_and(|(low, high)| low < truth && truth < high);
+        held += usize::from(holds(pearson(&x, &y).unwrap().interval, truth));
+        held_by_ranks += usize::from(holds(spearman(&x, &y).unwrap().interval, ranked));
+    }
+    for held in [held, held_by_ranks] {
+        assert!((0.93..0.97).contains(&(held as f64 / runs as f64)), "{held} of {runs}");
+    }
+}
+
+#[test]
+fn a_bootstrap_is_a_function_of_its_seed() {
+    let items = [0.1, 0.4, 0.2, 0.9, 0.5];
+    assert_eq!(bootstrap_mean(&items, 500, 3), bootstrap_mean(&items, 500, 3));
+    assert_ne!(bootstrap_mean(&items, 500, 3), bootstrap_mean(&items, 500, 4));
+    assert_eq!(bootstrap_mean(&[], 500, 3), None);
+    assert_eq!(bootstrap_mean(&items, 0, 3), None);
+    assert_eq!(bootstrap_mean(&[1.0, f64::NAN], 500, 3), None);
+    let one = bootstrap_mean(&[2.0], 500, 3).unwrap();
+    assert_eq!((one.mean, one.low, one.high, one.n), (2.0, 2.0, 2.0, 1));
+}
