@@ -212,3 +212,7 @@ fn positions(operation: &Operation, weight: &Tensor, input: &Tensor, output: &Te
     };
     (n, t)
 }
+
+#[cfg(test)]
+#[path = "tape_tests.rs"]
+mod tests;
