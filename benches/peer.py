@@ -1,16 +1,19 @@
-"""Runs one named piece of work with dattri (or one measurement of the machine with torch) on the CPU and prints one
-JSON line: {"name": ..., "seconds": ..., "peak_rss_mb": ..., "extra": {...}}; extra["peak_above_mb"] is the peak of the
-timed part above what was resident before it (Linux only).
+"""Runs one named piece of work with dattri or kronfluence (or one measurement of the machine with torch) on the CPU and
+prints one JSON line: {"name": ..., "seconds": ..., "peak_rss_mb": ..., "extra": {...}}; extra["peak_above_mb"] is the peak
+of the timed part above what was resident before it (Linux only), extra["peer"] says who computed.
 
     "$(scripts/peers)" benches/peer.py grad_dot_mlp --mnist FOLDER --weights mlp.safetensors --out scores.npy
 
-Settings are those of dattri's own MNIST benchmark script: batches of 500 train and 500 test examples for the TracIn
+Settings of dattri are those of its own MNIST benchmark script: batches of 500 train and 500 test examples for the TracIn
 family; for the influence family one batch of the whole training set as its documentation advises for `cache`, and the
-same for `attribute`, since dattri repeats the inverse-Hessian products for every train batch. Models are in evaluation
-mode; the MLP has no dropout. Only the attribution is timed (making the attributor, cache, attribute), not imports, data
-or weights. Images are pixel/255, then (x - 0.1307)/0.3081; the first --n-train and --n-test images are used.
+same for `attribute`, since dattri repeats the inverse-Hessian products for every train batch; smaller test batches where
+500 would not fit in memory (TEST_BATCH). Those of kronfluence: float32, the empirical Fisher, the batch sizes that were
+the fastest of a few on two cores (KRONFLUENCE). Models are in evaluation mode; the MLP has no dropout. Only the attribution
+is timed (dattri: making the attributor, cache, attribute; kronfluence: wrapping the model, fitting all factors and
+computing the scores, with the files that it writes, extra["stages"]), not imports, data or weights. Images are pixel/255,
+then (x - 0.1307)/0.3081; the first --n-train and --n-test images are used.
 
-Versions: torch 2.13.0, dattri 0.3.0 (benches/requirements.txt).
+Versions: torch 2.13.0, dattri 0.3.0, kronfluence 1.0.1 (benches/requirements.txt).
 """
 
 import os
@@ -24,16 +27,30 @@ import logging
 import resource
 import statistics
 import sys
+import tempfile
 import time
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
 logging.disable(logging.WARNING)
+warnings.filterwarnings("ignore", category=FutureWarning)
 
 import numpy as np
 import torch
-from dattri.algorithm import IFAttributorCG, IFAttributorExplicit, TracInAttributor
+from dattri.algorithm import (
+    IFAttributorArnoldi,
+    IFAttributorCG,
+    IFAttributorDataInf,
+    IFAttributorEKFAC,
+    IFAttributorExplicit,
+    IFAttributorLiSSA,
+    TracInAttributor,
+)
 from dattri.task import AttributionTask
+from kronfluence.analyzer import Analyzer, prepare_model
+from kronfluence.arguments import FactorArguments, ScoreArguments
+from kronfluence.task import Task
 from safetensors.torch import load_file
 from torch import nn
 from torch.func import functional_call
@@ -60,6 +77,26 @@ class Mlp(nn.Module):
         return self.fc3(torch.relu(self.fc2(torch.relu(self.fc1(x)))))
 
 
+class Cnn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 8, 3, padding=1)
+        self.conv2 = nn.Conv2d(8, 16, 3, padding=1)
+        self.fc = nn.Linear(784, 10)
+
+    def forward(self, x):
+        x = torch.max_pool2d(torch.relu(self.conv1(x.reshape(-1, 1, 28, 28))), 2)
+        x = torch.max_pool2d(torch.relu(self.conv2(x)), 2)
+        return self.fc(x.flatten(1))
+
+
+# Of diagonal, K-FAC and EK-FAC: added to the eigenvalues of the mean Fisher matrix of each layer.
+DAMPING = 1e-4
+# LiSSA of dattri diverges where the scaling is below the largest eigenvalue of the Hessian of a batch (half of it at the least).
+LISSA = {"recursion_depth": 100, "batch_size": 50, "num_repeat": 1, "damping": 0.0, "scaling": 100.0}
+ARNOLDI = {"max_iter": 50, "proj_dim": 50, "regularization": 0.01}
+
+
 # name: (model, method, settings)
 WORKS = {
     "grad_dot_mlp": (Mlp, "tracin", {}),
@@ -70,7 +107,19 @@ WORKS = {
     "self_influence_mlp": (Mlp, "tracin_self", {}),
     "influence_explicit_logistic": (Logistic, IFAttributorExplicit, {"regularization": 0.01}),
     "influence_cg_logistic": (Logistic, IFAttributorCG, {"regularization": 0.01, "max_iter": 10}),
+    "influence_cg_mlp": (Mlp, IFAttributorCG, {"regularization": 0.01, "max_iter": 10}),
+    "lissa_logistic": (Logistic, IFAttributorLiSSA, LISSA),
+    "arnoldi_logistic": (Logistic, IFAttributorArnoldi, ARNOLDI),
+    "data_inf_logistic": (Logistic, IFAttributorDataInf, {"regularization": 0.01}),
+    "data_inf_mlp": (Mlp, IFAttributorDataInf, {"regularization": 0.01}),
+    "ekfac_dattri_mlp": (Mlp, IFAttributorEKFAC, {"damping": DAMPING}),
+    "ekfac_mlp": (Mlp, "kronfluence", {"strategy": "ekfac"}),
+    "ekfac_cnn": (Cnn, "kronfluence", {"strategy": "ekfac"}),
+    "kfac_mlp": (Mlp, "kronfluence", {"strategy": "kfac"}),
+    "diagonal_mlp": (Mlp, "kronfluence", {"strategy": "diagonal"}),
 }
+TEST_BATCH = {"influence_cg_mlp": 100, "data_inf_logistic": 100, "data_inf_mlp": 20}
+KRONFLUENCE = {"factors": 500, "query": 500, "train": 500}
 MACHINE = ("matmul", "memory")
 
 
@@ -94,6 +143,8 @@ def load_mnist(folder, part, count):
 def attribution(args):
     """Returns the function to time, and the settings to report."""
     kind, method, settings = WORKS[args.name]
+    if method == "kronfluence":
+        return kronfluence(args)
     torch.manual_seed(0)
     model = kind()
     if args.weights:
@@ -104,13 +155,13 @@ def attribution(args):
     test_data = load_mnist(args.mnist, "t10k", args.n_test)
     one_by_one = method in ("tracin", "tracin_self")  # dattri gives TracIn one example, the influence family a batch
     train_batch = min(args.batch if one_by_one else args.n_train, args.n_train)
-    test_batch = min(args.batch, args.n_test)
+    test_batch = min(args.batch, TEST_BATCH.get(args.name, args.batch), args.n_test)
     train_loader = DataLoader(train_data, batch_size=train_batch, shuffle=False)
     test_loader = DataLoader(test_data, batch_size=test_batch, shuffle=False)
 
     def loss(params, data):
         x, y = (part.unsqueeze(0) for part in data) if one_by_one else data
-        return nn.functional.cross_entropy(functional_call(model, params, x), y)
+        return nn.functional.cross_entropy(functional_call(model, params, x), y.long())  # LiSSA makes labels float32
 
     task = AttributionTask(loss_func=loss, model=model, checkpoints=checkpoint)
 
@@ -123,7 +174,8 @@ def attribution(args):
                     return attributor.self_attribute(train_loader)
                 return attributor.attribute(train_loader, test_loader)
             attributor = method(task=task, **settings)
-            attributor.cache(train_loader)
+            with torch.set_grad_enabled(method is IFAttributorEKFAC):  # it calls backward
+                attributor.cache(train_loader)
             return attributor.attribute(train_loader, test_loader)
 
     extra = {
@@ -133,6 +185,64 @@ def attribution(args):
         "test_batch": test_batch,
         "weights": "file" if args.weights else "random",
         "dattri": version("dattri"),
+        "peer": f"dattri {version('dattri')}",
+    }
+    return run, extra
+
+
+class SummedLoss(Task):
+    """kronfluence wants the sum of the losses of a batch, so that its gradients are those of single examples."""
+
+    def compute_train_loss(self, batch, model, sample=False):
+        return nn.functional.cross_entropy(model(batch[0]), batch[1], reduction="sum")
+
+    def compute_measurement(self, batch, model):
+        return self.compute_train_loss(batch, model)
+
+
+def kronfluence(args):
+    """As `attribution`. The stages are those of `Analyzer.fit_all_factors`, called one by one to be timed."""
+    kind, _, settings = WORKS[args.name]
+    train_data = load_mnist(args.mnist, "train", args.n_train)
+    test_data = load_mnist(args.mnist, "t10k", args.n_test)
+    weights = load_file(args.weights) if args.weights else None
+    sizes = {key: min(size, args.n_test if key == "query" else args.n_train) for key, size in KRONFLUENCE.items()}
+    factors = {"factor_args": FactorArguments(use_empirical_fisher=True, **settings)}
+    fitting = factors | {"dataset": train_data, "per_device_batch_size": sizes["factors"]}
+    batches = {"per_device_query_batch_size": sizes["query"], "per_device_train_batch_size": sizes["train"]}
+    stages = {}
+
+    def stage(name, function, *options, **named):
+        start = time.perf_counter()
+        function(*options, **named)
+        stages[name] = round(time.perf_counter() - start, 4)
+
+    def run():
+        torch.manual_seed(0)
+        model, task = kind(), SummedLoss()
+        if weights is not None:
+            model.load_state_dict(weights)
+        model = prepare_model(model, task)
+        with tempfile.TemporaryDirectory() as folder:
+            analyzer = Analyzer("bench", model, task, cpu=True, disable_tqdm=True, output_dir=folder)
+            stage("covariance", analyzer.fit_covariance_matrices, "factors", **fitting)
+            stage("eigendecomposition", analyzer.perform_eigendecomposition, "factors", **factors)
+            stage("lambda", analyzer.fit_lambda_matrices, "factors", **fitting)
+            score = {"query_dataset": test_data, "train_dataset": train_data} | batches
+            score["score_args"] = ScoreArguments(damping_factor=DAMPING)
+            stage("scores", analyzer.compute_pairwise_scores, "scores", "factors", **score)
+            return analyzer.load_pairwise_scores("scores")["all_modules"].T
+
+    extra = {
+        "n_train": args.n_train,
+        "n_test": args.n_test,
+        "train_batch": sizes["train"],
+        "test_batch": sizes["query"],
+        "factor_batch": sizes["factors"],
+        "weights": "file" if args.weights else "random",
+        "dattri": version("dattri"),
+        "peer": f"kronfluence {version('kronfluence')}",
+        "stages": stages,
     }
     return run, extra
 
@@ -186,7 +296,7 @@ def main():
     parser.add_argument("--weights", help="safetensors file with the model's parameters by name (default: random ones)")
     parser.add_argument("--out", help="where to write the scores as .npy, [n_test, n_train] (self-influence: [n_train])")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=500, help="batch size of the TracIn family and of the test side")
+    parser.add_argument("--batch", type=int, default=500, help="largest batch size of the TracIn family and of the test side")
     parser.add_argument("--repeat", type=int, default=1, help="the median of this many runs is `seconds`")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

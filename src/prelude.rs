@@ -3,14 +3,17 @@
 #[doc(no_inline)]
 pub use crate::{
     checkpoint::Checkpoint,
-    curvature::{self, ConjugateGradient, Curvature, Damping, Explicit, Matrix, Preconditioner},
+    curvature::{self, ConjugateGradient, Curvature, Damping, DataInf, Diagonal, Ekfac, Explicit, Kfac, Matrix, Preconditioner},
     dataset::{self, Dataset},
     default,
     display::Show,
     error::Error,
-    gradient::{Gradients, Operator},
+    gradient::{Function, Gradients, Operator},
     measurement::{LogLikelihood, Logit, Margin, Measurement, NegativeSquaredError},
-    method::{self, Attributor, GradCos, GradDot, Influence, Method, Random, RepresentationSimilarity, Similarity, TracIn},
+    method::{
+        self, Attributor, GradCos, GradDot, Influence, Method, Random, RelatIf, Relative, RepresentationSimilarity, Similarity,
+        TracIn, UnitNorm,
+    },
     metric,
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
     plot,

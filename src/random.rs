@@ -12,6 +12,9 @@ pub(crate) enum Purpose {
     Dropout = 3,
     Control = 4,
     Flip = 5,
+    Label = 6,
+    Minibatch = 7,
+    Start = 8,
 }
 
 /// The generator of one (seed, purpose, index).
@@ -35,4 +38,9 @@ pub(crate) fn permutation(n: usize, seed: u64, purpose: Purpose, index: u64) -> 
 pub(crate) fn uniform(n: usize, seed: u64, purpose: Purpose, index: u64) -> Vec<f32> {
     let mut generator = generator(seed, purpose, index);
     (0..n).map(|_| generator.r#gen()).collect()
+}
+
+/// `count` of the positions `0..n` (all of them if there are fewer), each at most once.
+pub(crate) fn sample(n: usize, count: usize, seed: u64, purpose: Purpose, index: u64) -> Vec<usize> {
+    rand::seq::index::sample(&mut generator(seed, purpose, index), n, count.min(n)).into_vec()
 }

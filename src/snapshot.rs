@@ -212,7 +212,15 @@ impl Snapshot {
     ///
     /// Errors: [`Error::Layer`] naming a parameter the scalar does not depend on.
     pub(crate) fn parameter_gradients(&self, scalar: &Tensor, keep: bool) -> Result<Vec<Tensor>> {
-        let gradients = backward(scalar, &self.parameters, keep, keep)?;
+        self.reached(backward(scalar, &self.parameters, keep, keep)?)
+    }
+
+    /// The same, keeping the graph for another scalar of the same outputs, but no graph of the gradients.
+    pub(crate) fn parameter_gradients_keeping(&self, scalar: &Tensor) -> Result<Vec<Tensor>> {
+        self.reached(backward(scalar, &self.parameters, true, false)?)
+    }
+
+    fn reached(&self, gradients: Vec<Tensor>) -> Result<Vec<Tensor>> {
         for (gradient, entry) in gradients.iter().zip(self.layout.entries()) {
             if !gradient.defined() {
                 return Err(unreached(&entry.name));

@@ -9,12 +9,12 @@ use ndarray::ArrayD;
 
 use crate::tasks::assert_close;
 
-fn path(name: &str) -> PathBuf {
+pub fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 /// A `.npy` file of float32 or float64 numbers.
-fn npy(name: &str) -> Tensor {
+pub fn npy(name: &str) -> Tensor {
     let single: Result<ArrayD<f32>, _> = ndarray_npy::read_npy(path(name));
     let array = match single {
         Ok(array) => array.mapv(f64::from),
@@ -24,12 +24,12 @@ fn npy(name: &str) -> Tensor {
     Tensor::from_slice(&array.into_iter().collect::<Vec<f64>>()).view(size.as_slice())
 }
 
-fn digits() -> (Dataset, Dataset) {
+pub fn digits() -> (Dataset, Dataset) {
     let data = dataset::digits().unwrap();
     (data.head(60).unwrap(), data.select(&(60..72).collect::<Vec<_>>()).unwrap())
 }
 
-fn golden_cnn(p: &nn::Path) -> impl Model + use<> {
+pub fn golden_cnn(p: &nn::Path) -> impl Model + use<> {
     let same = ConvOptions { padding: [1, 1], ..Default::default() };
     let conv1 = layer::conv2d(p / "conv1", 1, 4, 3, same);
     let conv2 = layer::conv2d(p / "conv2", 4, 8, 3, ConvOptions { groups: 2, ..same });

@@ -1,26 +1,32 @@
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
-use super::{Curvature, Damping, Preconditioner, check_rows};
+use super::system::System;
+use super::within::compressed;
+use super::{Curvature, Damping, Matrix, Preconditioner, check_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::Operator;
-use crate::gradient::hessian::Hessian;
 use crate::snapshot::Snapshot;
 
-/// `(H + λ)⁻¹ g` by conjugate gradients on Hessian-vector products; no matrix is formed.
+/// `(H + λ)⁻¹ g` by conjugate gradients on products of H with vectors; no matrix is formed.
 ///
-/// All right-hand sides go together; each freezes when `‖r‖ ≤ tolerance · ‖g‖` and costs nothing from then on.
-/// Cost: one Hessian-vector product over the train set for each iteration and gradient. Memory: 4 vectors of p for each gradient.
+/// All right-hand sides of one call search a shared Krylov space (block conjugate gradients): after t products with each of k
+/// gradients every system is solved as well as t·k directions allow. A system is done when `‖r‖ ≤ tolerance · ‖g‖`.
+/// Cost: one product over the train set for each iteration and gradient, and about `10 k² p` multiplications an iteration.
+/// Memory: 5 vectors of p for each gradient.
 /// Defaults: λ = 0.01 absolute, relative tolerance 1e-4, at most 1,000 iterations, an error if that does not suffice;
 /// `truncate` accepts what the iterations gave, which is how peers run it (10 iterations).
-/// Misleads when truncated: early stopping acts as more damping, unevenly over directions.
-/// Reference: Martens 2010; Koh & Liang 2017, section 3 (arXiv 1703.04730).
+/// Misleads when truncated: early stopping acts as more damping, unevenly over directions; and in a shared space a score then
+/// depends, within the residual, on the company its gradient was solved in (`shared: false` gives each its own).
+/// Reference: O'Leary 1980; Dubrulle 2001 (the variant with an orthonormal residual); Martens 2010; Koh & Liang 2017, section 3.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConjugateGradient {
+    /// H.
+    pub matrix: Matrix,
     /// λ.
     pub damping: Damping,
     /// Most iterations for one solve.
@@ -29,107 +35,106 @@ pub struct ConjugateGradient {
     pub tolerance: f64,
     /// Accept what the iterations gave instead of failing.
     pub truncate: bool,
+    /// Whether the right-hand sides of one call share a Krylov space.
+    pub shared: bool,
+    /// An approximate inverse that makes the systems easier.
+    pub precondition: Precondition,
+}
+
+/// An approximate inverse of `H + λ`, by which conjugate gradients converge in fewer iterations to the same solution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Precondition {
+    /// None.
+    #[default]
+    None,
+    /// One over the diagonal (Jacobi): helps where parameters differ in scale.
+    Diagonal,
 }
 
 impl Default for ConjugateGradient {
     fn default() -> ConjugateGradient {
-        ConjugateGradient { damping: Damping::Absolute(0.01), iterations: 1000, tolerance: 1e-4, truncate: false }
+        ConjugateGradient {
+            matrix: Matrix::Hessian,
+            damping: Damping::Absolute(0.01),
+            iterations: 1000,
+            tolerance: 1e-4,
+            truncate: false,
+            shared: true,
+            precondition: Precondition::None,
+        }
     }
 }
 
-impl Curvature for ConjugateGradient {
-    fn name(&self) -> String {
-        "conjugate gradients".into()
-    }
-
-    fn fit(&self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Preconditioner>> {
+impl ConjugateGradient {
+    /// λ for a matrix; all options are checked.
+    pub(super) fn check(&self, mean_eigenvalue: impl FnOnce() -> Result<f64>) -> Result<f64> {
         if self.iterations == 0 {
             return Err(Error::option("ConjugateGradient.iterations", "at least 1", 0));
         }
         if !(self.tolerance > 0.0 && self.tolerance < 1.0) {
             return Err(Error::option("ConjugateGradient.tolerance", "between 0 and 1", self.tolerance));
         }
-        self.damping.value("ConjugateGradient.damping", || Ok(0.0))?;
-        let hessian = Hessian::new(snapshot, train)?;
-        let damping = self.damping.value("ConjugateGradient.damping", || hessian.mean_eigenvalue())?;
-        Ok(Box::new(Solver { hessian, damping, p: snapshot.p(), options: *self }))
+        self.damping.value("ConjugateGradient.damping", mean_eigenvalue)
+    }
+
+    /// The approximate inverse asked for.
+    pub(super) fn preconditioner(&self, operator: &dyn Operator, damping: f64) -> Result<Option<Box<dyn Preconditioner>>> {
+        match self.precondition {
+            Precondition::None => Ok(None),
+            Precondition::Diagonal => {
+                let diagonal = operator.diagonal()?;
+                guarded(|| {
+                    let damped = diagonal.abs() + damping;
+                    let least = damped.max().double_value(&[]) * 1e-6;
+                    let inverse = damped.clamp_min(least.max(f64::MIN_POSITIVE)).reciprocal().to_kind(tch::Kind::Float);
+                    Ok(Some(Box::new(Scaling(inverse)) as Box<dyn Preconditioner>))
+                })
+            }
+        }
+    }
+}
+
+impl Curvature for ConjugateGradient {
+    fn name(&self) -> String {
+        match self.matrix {
+            Matrix::Hessian => "conjugate gradients".into(),
+            other => format!("conjugate gradients, {}", other.name()),
+        }
+    }
+
+    fn fit(&self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Preconditioner>> {
+        self.check(|| Ok(0.0))?;
+        let operator = self.matrix.operator(snapshot, train)?;
+        let damping = self.check(|| operator.mean_eigenvalue())?;
+        compressed(operator, damping, |operator| {
+            let preconditioner = self.preconditioner(operator.as_ref(), damping)?;
+            Ok(Box::new(Solver { operator, damping, preconditioner, options: *self }))
+        })
     }
 }
 
 struct Solver {
-    hessian: Hessian,
+    operator: Box<dyn Operator>,
     damping: f64,
-    p: i64,
+    preconditioner: Option<Box<dyn Preconditioner>>,
     options: ConjugateGradient,
 }
 
 impl Preconditioner for Solver {
     fn apply(&self, rows: &Tensor) -> Result<Tensor> {
-        check_rows(rows, self.p)?;
-        guarded(|| self.solve(rows))
+        check_rows(rows, self.operator.p())?;
+        let (operator, preconditioner) = (self.operator.as_ref(), self.preconditioner.as_deref());
+        let system = System { operator, damping: self.damping, preconditioner, options: &self.options };
+        guarded(|| system.solve(rows))
     }
 }
 
-impl Solver {
-    fn solve(&self, rows: &Tensor) -> Result<Tensor> {
-        let solution = rows.zeros_like();
-        let start = dots(rows, rows);
-        let limits = &start * self.options.tolerance.powi(2);
-        // Positions of the systems still at work, and their states.
-        let mut active = start.gt(0.0).nonzero().squeeze_dim(1);
-        let pick = |x: &Tensor, at: &Tensor| x.index_select(0, at);
-        let mut x = pick(&solution, &active);
-        let mut residual = pick(rows, &active);
-        let mut direction = residual.copy();
-        let mut square = pick(&start, &active);
-        for _ in 0..self.options.iterations {
-            if active.numel() == 0 {
-                return Ok(solution);
-            }
-            let product = self.hessian.product(&direction)? + &direction * self.damping;
-            let curvature = dots(&direction, &product);
-            let least = curvature.min().double_value(&[]);
-            if least.is_nan() || least <= 0.0 {
-                let hint = format!(
-                    "curvature {least:.3e} along a search direction is not positive: raise the damping ({:.3e}), or train closer to a minimum",
-                    self.damping
-                );
-                return Err(Error::numerical("conjugate gradients", hint));
-            }
-            let step = (&square / curvature).to_kind(Kind::Float).unsqueeze(1);
-            let _ = x.addcmul_(&direction, &step);
-            let _ = residual.addcmul_(&product, &-step);
-            let next = dots(&residual, &residual);
-            let ratio = (&next / &square).to_kind(Kind::Float).unsqueeze(1);
-            direction = residual.addcmul(&direction, &ratio);
-            square = next;
-            let working = square.gt_tensor(&pick(&limits, &active));
-            if working.all().int64_value(&[]) == 0 {
-                let done = working.logical_not().nonzero().squeeze_dim(1);
-                let _ = solution.shallow_clone().index_copy_(0, &pick(&active, &done), &pick(&x, &done));
-                let left = working.nonzero().squeeze_dim(1);
-                (x, residual, direction) = (pick(&x, &left), pick(&residual, &left), pick(&direction, &left));
-                (square, active) = (pick(&square, &left), pick(&active, &left));
-            }
-        }
-        if active.numel() > 0 && !self.options.truncate {
-            let worst = (&square / pick(&start, &active)).sqrt().max().double_value(&[]);
-            let hint = format!(
-                "{} of {} systems did not converge in {} iterations (largest relative residual {worst:.2e}, tolerance {:.0e}); raise the damping ({:.3e}), the iterations or the tolerance, or set truncate",
-                active.numel(),
-                rows.size()[0],
-                self.options.iterations,
-                self.options.tolerance,
-                self.damping
-            );
-            return Err(Error::numerical("conjugate gradients", hint));
-        }
-        let _ = solution.shallow_clone().index_copy_(0, &active, &x);
-        Ok(solution)
-    }
-}
+/// Multiplies by a fixed vector.
+struct Scaling(Tensor);
 
-/// Inner products of corresponding rows in float64, `[k]`.
-fn dots(a: &Tensor, b: &Tensor) -> Tensor {
-    (a * b).sum_dim_intlist([1i64].as_slice(), false, Kind::Double)
+impl Preconditioner for Scaling {
+    fn apply(&self, rows: &Tensor) -> Result<Tensor> {
+        check_rows(rows, self.0.numel() as i64)?;
+        guarded(|| Ok(rows * &self.0))
+    }
 }

@@ -3,24 +3,25 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use super::{Curvature, Damping, Preconditioner, check_rows};
+use super::within::compressed;
+use super::{Curvature, Damping, Matrix, Preconditioner, check_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
-use crate::gradient::Operator;
-use crate::gradient::hessian::Hessian;
 use crate::snapshot::Snapshot;
 
-/// The whole Hessian, formed and factored: `(H + λ)⁻¹` by Cholesky in float64.
+/// The whole matrix, formed and factored: `(H + λ)⁻¹` by Cholesky in float64.
 ///
-/// Formula: `H = −∇² (1/n) Σ_i o(z_i; θ)`, `[p, p]`, the Hessian of the mean loss over *all* train examples.
-/// Cost: closed form for a network that is one linear layer, `n p² / 2` multiplications; else `p` Hessian-vector products.
-/// Then `p³/3` for the factor, and `2 p²` for each gradient. Memory: 8 p² bytes, twice that
-/// for a moment where H comes from products.
+/// Formula: `H = −∇² (1/n) Σ_i o(z_i)`, `[p, p]`, the Hessian of the mean loss over *all* train examples, or another `matrix`.
+/// Cost: closed form for a network that is one linear layer, `n r² / 2` multiplications, where r < p leaves out directions
+/// without curvature; else p Hessian-vector products. Then `r³/3` for the factor, and `2 r²` for each gradient. Memory: 8 r²
+/// bytes, twice that for a moment where H comes from products.
 /// Defaults: λ = 0.01, absolute. Misleads where H is indefinite away from a minimum: then `fit` fails with a hint.
 /// Reference: Koh & Liang 2017, section 2.2 (arXiv 1703.04730).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Explicit {
+    /// H.
+    pub matrix: Matrix,
     /// λ.
     pub damping: Damping,
     /// Refuses larger models, since memory grows with p².
@@ -29,13 +30,13 @@ pub struct Explicit {
 
 impl Default for Explicit {
     fn default() -> Explicit {
-        Explicit { damping: Damping::Absolute(0.01), largest_p: 20_000 }
+        Explicit { matrix: Matrix::Hessian, damping: Damping::Absolute(0.01), largest_p: 20_000 }
     }
 }
 
 impl Curvature for Explicit {
     fn name(&self) -> String {
-        "explicit Hessian".into()
+        format!("explicit {}", self.matrix.name())
     }
 
     fn fit(&self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Preconditioner>> {
@@ -43,26 +44,19 @@ impl Curvature for Explicit {
         if p > self.largest_p {
             let gigabytes = 16.0 * (p as f64).powi(2) / 1e9;
             let hint = format!(
-                "an explicit Hessian of {p} parameters ({gigabytes:.1} GB); use ConjugateGradient, or raise Explicit.largest_p ({})",
+                "an explicit {} of {p} parameters ({gigabytes:.1} GB); use ConjugateGradient, or raise Explicit.largest_p ({})",
+                self.matrix.name(),
                 self.largest_p
             );
             return Err(Error::Unsupported(hint));
         }
         self.damping.value("Explicit.damping", || Ok(0.0))?;
-        let hessian = Hessian::new(snapshot, train)?.dense()?;
-        guarded(move || {
-            let mean = || Ok(hessian.diagonal(0, 0, 1).mean(Kind::Double).double_value(&[]));
-            let damping = self.damping.value("Explicit.damping", mean)?;
-            let _ = hessian.diagonal(0, 0, 1).g_add_scalar_(damping);
-            // The factor overwrites the matrix; a small one is kept to say what is wrong with it.
-            let kept = if p <= EXAMINED_P { hessian.copy() } else { hessian.shallow_clone() };
-            let factor = hessian.transpose(0, 1); // symmetric; libtorch factors column by column
-            let info = Tensor::zeros([], (Kind::Int, Device::Cpu));
-            let _ = factor.linalg_cholesky_ex_l(&factor, &info, false, false);
-            if info.int64_value(&[]) != 0 {
-                return Err(Error::numerical("the Cholesky factor", indefinite(&kept, damping)));
-            }
-            Ok(Box::new(Factored { factor }) as Box<dyn Preconditioner>)
+        let operator = self.matrix.operator(snapshot, train)?;
+        let damping = self.damping.value("Explicit.damping", || operator.mean_eigenvalue())?;
+        compressed(operator, damping, |operator| {
+            let dense = operator.dense()?;
+            drop(operator);
+            Ok(Box::new(guarded(|| Factored::new(dense, damping))?))
         })
     }
 }
@@ -82,11 +76,27 @@ fn indefinite(damped: &Tensor, damping: f64) -> String {
         }
         _ => format!(": raise the damping from {damping:.3e}"),
     };
-    format!("the damped Hessian is not positive definite{known}, or train closer to a minimum")
+    format!("the damped matrix is not positive definite{known}, train closer to a minimum, or use Matrix::GaussNewton")
 }
 
-struct Factored {
+pub(super) struct Factored {
     factor: Tensor,
+}
+
+impl Factored {
+    /// Factors `H + λ`, `[p, p]` in float64, in its own memory.
+    pub(super) fn new(matrix: Tensor, damping: f64) -> Result<Factored> {
+        let _ = matrix.diagonal(0, 0, 1).g_add_scalar_(damping);
+        // The factor overwrites the matrix; a small one is kept to say what is wrong with it.
+        let kept = if matrix.size()[0] <= EXAMINED_P { matrix.copy() } else { matrix.shallow_clone() };
+        let factor = matrix.transpose(0, 1); // symmetric; libtorch factors column by column
+        let info = Tensor::zeros([], (Kind::Int, Device::Cpu));
+        let _ = factor.linalg_cholesky_ex_l(&factor, &info, false, false);
+        match info.int64_value(&[]) {
+            0 => Ok(Factored { factor }),
+            _ => Err(Error::numerical("the Cholesky factor", indefinite(&kept, damping))),
+        }
+    }
 }
 
 impl Preconditioner for Factored {
@@ -95,6 +105,7 @@ impl Preconditioner for Factored {
         guarded(|| {
             let columns = rows.to_kind(Kind::Double).transpose(0, 1);
             let halves = self.factor.linalg_solve_triangular(&columns, false, true, false);
+            drop(columns);
             let solved = self.factor.transpose(0, 1).linalg_solve_triangular(&halves, true, true, false);
             Ok(solved.transpose(0, 1).to_kind(Kind::Float).contiguous())
         })

@@ -3,9 +3,10 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gradient::Operator;
 use crate::gradient::hessian::Hessian;
+use crate::gradient::mean_square::MeanSquare;
 use crate::snapshot::Snapshot;
 
 /// Which curvature of the mean loss (minus the mean objective) is inverted.
@@ -44,7 +45,7 @@ impl Matrix {
     pub(crate) fn operator(self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Operator>> {
         match self {
             Matrix::Hessian => Ok(Box::new(Hessian::new(snapshot, train)?)),
-            other => Err(Error::Unsupported(format!("the {} matrix", other.name()))),
+            squares => Ok(Box::new(MeanSquare::new(snapshot, train, squares)?)),
         }
     }
 }

@@ -1,12 +1,30 @@
 //! What is learnt of the loss surface on train gradients, then applied to gradients: `Curvature → Preconditioner`.
 
 mod conjugate_gradient;
+mod data_inf;
+mod diagonal;
+mod ekfac;
 mod explicit;
+mod kfac;
+mod kronecker;
 mod matrix;
+mod separable;
+mod solve;
+mod system;
+mod train_side;
+mod within;
 
-pub use conjugate_gradient::ConjugateGradient;
+pub use conjugate_gradient::{ConjugateGradient, Precondition};
+pub use data_inf::DataInf;
+pub use diagonal::Diagonal;
+pub use ekfac::Ekfac;
 pub use explicit::Explicit;
+pub use kfac::Kfac;
+pub use kronecker::KroneckerFactors;
 pub use matrix::Matrix;
+pub use solve::{ihvp_cg, ihvp_cg_preconditioned, ihvp_explicit, operator};
+
+pub use crate::gradient::{Compressed, Function, Operator, Subspace, ggn_vp, hvp};
 
 use std::rc::Rc;
 
@@ -15,6 +33,7 @@ use tch::{Kind, Tensor};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
+use crate::gradient::Gradients;
 use crate::snapshot::Snapshot;
 
 /// A curvature to invert, before it has seen data.
@@ -26,15 +45,39 @@ pub trait Curvature {
     fn fit(&self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Preconditioner>>;
 }
 
-/// A fitted curvature: maps gradients `g` to `(H + λ)⁻¹ g`.
+/// A fitted curvature: maps gradients `g` to `(H + λ)⁻¹ g`. Only `apply` is required; the rest keeps gradients factored where the
+/// geometry allows it.
 pub trait Preconditioner {
-    /// `[k, p] → [k, p]`, row by row; rows do not influence each other.
+    /// `[k, p] → [k, p]`, row by row.
     fn apply(&self, rows: &Tensor) -> Result<Tensor>;
 
     /// `gᵀ P g` for each row: `[k, p] → [k]`. Worth overriding where it is cheaper than applying.
     fn quadratic(&self, rows: &Tensor) -> Result<Tensor> {
         let mapped = self.apply(rows)?;
         guarded(|| Ok((rows * mapped).sum_dim_intlist([1i64].as_slice(), false, Kind::Double).to_kind(Kind::Float)))
+    }
+
+    /// The same map on gradients in any form.
+    fn map(&self, gradients: Gradients) -> Result<Gradients> {
+        let rows = self.apply(&gradients.dense()?)?;
+        Ok(Gradients::of_rows(rows, &gradients.layout_handle()))
+    }
+
+    /// `gᵀ P g` for each of the gradients, `[n]`.
+    fn quadratic_of(&self, gradients: &Gradients) -> Result<Tensor> {
+        self.quadratic(&gradients.dense()?)
+    }
+
+    /// `⟨P q, g⟩` for test gradients q and all train gradients g of the objective that it was fitted on, `[m, n_train]`, where
+    /// that is cheaper than to map q and meet g; else `None`.
+    fn scores(&self, test: &Gradients) -> Result<Option<Tensor>> {
+        let _ = test;
+        Ok(None)
+    }
+
+    /// Whether `map`, `quadratic_of` and `scores` do without formed gradients, so that more of them fit into memory at once.
+    fn keeps_factors(&self) -> bool {
+        false
     }
 }
 
@@ -48,6 +91,16 @@ pub enum Damping {
 }
 
 impl Damping {
+    /// An error unless the number given is positive.
+    pub(crate) fn positive(&self, option: &str) -> Result<()> {
+        match self {
+            Damping::Absolute(value) | Damping::Relative(value) if !(*value > 0.0 && value.is_finite()) => {
+                Err(Error::option(option, "a number above 0", value))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// λ; `mean_eigenvalue` is asked for only when needed.
     pub(crate) fn value(&self, option: &str, mean_eigenvalue: impl FnOnce() -> Result<f64>) -> Result<f64> {
         let given = match self {
@@ -67,5 +120,12 @@ pub(crate) fn check_rows(rows: &Tensor, p: i64) -> Result<()> {
     match rows.dim() == 2 && rows.size()[1] == p {
         true => Ok(()),
         false => Err(Error::shape("gradients", format!("[k, {p}]"), format!("{:?}", rows.size()))),
+    }
+}
+
+pub(crate) fn check_tolerance(option: &str, tolerance: f64) -> Result<()> {
+    match (0.0..1.0).contains(&tolerance) {
+        true => Ok(()),
+        false => Err(Error::option(option, "at least 0 and below 1", tolerance)),
     }
 }

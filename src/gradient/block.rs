@@ -2,30 +2,131 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::Entry;
+use super::Columns;
 use crate::error::Result;
 
 /// Gradients of one layer's weight and bias for `n` examples.
 pub(crate) struct Block {
     pub name: String,
     pub form: Form,
-    pub weight: Entry,
-    pub bias: Option<Entry>,
+    pub columns: Columns,
 }
 
 pub(crate) enum Form {
-    /// `Σ_t δ_t ⊗ a_t` for each group: `a` `[n, g, t, in]`, `δ` `[n, g, t, out]`; the bias's gradient is `Σ_t δ_t`.
-    Outer { a: Tensor, delta: Tensor },
+    /// Sums of outer products.
+    Outer(Outer),
     /// Rows `index` `[n, t]` of a table receive `δ` `[n, t, width]`.
     Lookup { index: Tensor, delta: Tensor },
     /// Formed: `[n, len]`, weight then bias.
     Dense(Tensor),
 }
 
+/// `Σ_t δ_t ⊗ a_t` for each of `g` groups; the bias's gradient is `Σ_t u_t δ_t`.
+pub(crate) struct Outer {
+    /// `[n, g, t, in]`
+    pub a: Tensor,
+    /// `[n, g, t, out]`
+    pub delta: Tensor,
+    /// `u`, the bias's own input, `[n, g, t]`; 1 everywhere unless a preconditioner has mapped it.
+    pub unit: Option<Tensor>,
+}
+
+impl Outer {
+    fn g(&self) -> i64 {
+        self.a.size()[1]
+    }
+
+    fn t(&self) -> i64 {
+        self.a.size()[2]
+    }
+
+    fn widths(&self) -> (i64, i64) {
+        (self.a.size()[3], self.delta.size()[3])
+    }
+
+    /// Some of the examples.
+    fn narrow(&self, start: i64, len: i64) -> Outer {
+        let part = |x: &Tensor| x.narrow(0, start, len);
+        Outer { a: part(&self.a), delta: part(&self.delta), unit: self.unit.as_ref().map(part) }
+    }
+
+    /// Derivatives of the layer's outputs along `k` directions `[k, len]`, one for each position: `[n, k, g, t, out]`.
+    pub fn along(&self, directions: &Tensor, bias: bool) -> Tensor {
+        let (n, k, g, t, (input, output)) = (self.a.size()[0], directions.size()[0], self.g(), self.t(), self.widths());
+        let weight = directions.narrow(1, 0, g * output * input).reshape([k, g, output, input]);
+        let along = Tensor::empty([n, k, g, t, output], (Kind::Float, Device::Cpu));
+        for group in 0..g {
+            let flat = weight.select(1, group).flatten(0, 1); // [k·out, in]
+            let products = self.a.select(1, group).flatten(0, 1).matmul(&flat.transpose(0, 1)); // [n·t, k·out]
+            along.select(2, group).copy_(&products.view([n, t, k, output]).transpose(1, 2));
+        }
+        if bias {
+            let shift = directions.narrow(1, g * output * input, g * output).reshape([1, k, g, 1, output]);
+            let _ = match &self.unit {
+                Some(unit) => along.shallow_clone().g_add_(&(shift * unit.view([n, 1, g, t, 1]))),
+                None => along.shallow_clone().g_add_(&shift),
+            };
+        }
+        along
+    }
+
+    /// `Σ δ ∘ x` over groups, positions and outputs: `[n, k, g, t, out] → [n, k]`.
+    pub fn contract(&self, along: &Tensor) -> Tensor {
+        let (n, k) = (along.size()[0], along.size()[1]);
+        along.view([n, k, -1]).matmul(&self.delta.reshape([n, -1, 1])).squeeze_dim(-1)
+    }
+
+    /// `c ∘ δ` for coefficients `[n, k]`: `[n, k, g, t, out]`.
+    pub fn weighted(&self, coefficients: &Tensor) -> Tensor {
+        let (n, k) = (coefficients.size()[0], coefficients.size()[1]);
+        self.delta.unsqueeze(1) * coefficients.reshape([n, k, 1, 1, 1])
+    }
+
+    /// `Σ_i Σ_t x_ikt ⊗ a_it`: `[n, k, g, t, out] → [k, len]`.
+    pub fn spread(&self, x: &Tensor, bias: bool) -> Tensor {
+        let (n, k, g, t, (input, output)) = (x.size()[0], x.size()[1], self.g(), self.t(), self.widths());
+        let parts: Vec<Tensor> = (0..g)
+            .map(|group| {
+                let flat = x.select(2, group).transpose(1, 2).reshape([n * t, k * output]);
+                flat.transpose(0, 1).matmul(&self.a.select(1, group).flatten(0, 1)).view([k, output * input])
+            })
+            .collect();
+        let weight = Tensor::cat(&parts, 1);
+        if !bias {
+            return weight;
+        }
+        let x = match &self.unit {
+            Some(unit) => x * unit.view([n, 1, g, t, 1]),
+            None => x.shallow_clone(),
+        };
+        Tensor::cat(&[weight, x.sum_dim_intlist([0i64, 3].as_slice(), false, None::<Kind>).reshape([k, g * output])], 1)
+    }
+
+    /// One group, positions flattened into examples: `[n·t, in]`, `[n·t, out]`, `[n·t, 1]`.
+    fn group(&self, group: i64) -> (Tensor, Tensor, Option<Tensor>) {
+        let rows = |x: &Tensor| x.select(1, group).flatten(0, 1);
+        (rows(&self.a), rows(&self.delta), self.unit.as_ref().map(|u| rows(u).unsqueeze(1)))
+    }
+
+    /// `[n, g·out·in]`
+    fn weight(&self) -> Tensor {
+        self.delta.transpose(2, 3).matmul(&self.a).flatten(1, -1)
+    }
+
+    /// `[n, g·out]`
+    fn bias(&self) -> Tensor {
+        let delta = match &self.unit {
+            Some(unit) => &self.delta * unit.unsqueeze(-1),
+            None => self.delta.shallow_clone(),
+        };
+        delta.sum_dim_intlist([2i64].as_slice(), false, None::<Kind>).flatten(1, -1)
+    }
+}
+
 impl Form {
     pub fn describe(&self) -> String {
         match self {
-            Form::Outer { a, .. } => match a.size()[2] {
+            Form::Outer(outer) => match outer.t() {
                 1 => "outer product at 1 position".into(),
                 t => format!("outer products at {t} positions"),
             },
@@ -41,24 +142,47 @@ const FLOPS_PER_TOUCH: i64 = 16;
 impl Block {
     /// Number of parameters in the block.
     pub fn len(&self) -> i64 {
-        self.weight.len + self.bias.as_ref().map_or(0, |b| b.len)
+        self.columns.len()
+    }
+
+    fn has_bias(&self) -> bool {
+        self.columns.bias.is_some()
+    }
+
+    /// Some of the examples.
+    pub fn narrow(&self, start: i64, len: i64) -> Block {
+        let part = |x: &Tensor| x.narrow(0, start, len);
+        let form = match &self.form {
+            Form::Outer(outer) => Form::Outer(outer.narrow(start, len)),
+            Form::Lookup { index, delta } => Form::Lookup { index: part(index), delta: part(delta) },
+            Form::Dense(rows) => Form::Dense(part(rows)),
+        };
+        Block { name: self.name.clone(), form, columns: self.columns.clone() }
+    }
+
+    /// Multiplications, or what takes as long, of one inner product with a like block, in the cheaper form.
+    pub fn cost_of_pair(&self) -> i64 {
+        match &self.form {
+            Form::Outer(outer) => {
+                let (g, t, (input, output)) = (outer.g(), outer.t(), outer.widths());
+                (g * t * t * (input + output + 3 * FLOPS_PER_TOUCH)).min(self.len())
+            }
+            Form::Lookup { index, delta } => index.size()[1].pow(2) * (delta.size()[2] + 3 * FLOPS_PER_TOUCH),
+            Form::Dense(_) => self.len(),
+        }
     }
 
     /// `[n, len]`, weight then bias.
     pub fn dense(&self) -> Result<Tensor> {
         Ok(match &self.form {
             Form::Dense(rows) => rows.shallow_clone(),
-            Form::Outer { a, delta } => {
-                let n = a.size()[0];
-                let weight = outer(a, delta).reshape([n, -1]);
-                match &self.bias {
-                    Some(_) => Tensor::cat(&[weight, over_positions(delta)], 1),
-                    None => weight,
-                }
-            }
+            Form::Outer(outer) => match self.has_bias() {
+                true => Tensor::cat(&[outer.weight(), outer.bias()], 1),
+                false => outer.weight(),
+            },
             Form::Lookup { index, delta } => {
                 let (n, t) = index.size2()?;
-                let (rows, width) = (self.weight.shape[0], self.weight.shape[1]);
+                let (rows, width) = (self.columns.weight.shape[0], self.columns.weight.shape[1]);
                 let mut table = Tensor::zeros([n * rows, width], (Kind::Float, Device::Cpu));
                 let start = Tensor::arange_start_step(0, n * rows, rows, (Kind::Int64, Device::Cpu)).unsqueeze(1);
                 let _ = table.index_add_(0, &(index + start).reshape([n * t]), &delta.reshape([n * t, width]));
@@ -69,34 +193,44 @@ impl Block {
 
     /// Writes the block into its columns of `[n, p]`.
     pub fn write(&self, dense: &Tensor) -> Result<()> {
-        let rows = self.dense()?;
-        dense.narrow(1, self.weight.offset, self.weight.len).copy_(&rows.narrow(1, 0, self.weight.len));
-        if let Some(bias) = &self.bias {
-            dense.narrow(1, bias.offset, bias.len).copy_(&rows.narrow(1, self.weight.len, bias.len));
-        }
+        self.columns.write(&self.dense()?, dense);
         Ok(())
-    }
-
-    /// The columns of `[k, p]` that belong to the block, `[k, len]`.
-    fn columns(&self, vectors: &Tensor) -> Tensor {
-        let weight = vectors.narrow(1, self.weight.offset, self.weight.len);
-        match &self.bias {
-            Some(bias) => Tensor::cat(&[weight, vectors.narrow(1, bias.offset, bias.len)], 1),
-            None => weight,
-        }
     }
 
     /// Adds the inner products with `[k, p]` to `total` `[n, k]`.
     pub fn dot(&self, vectors: &Tensor, total: &Tensor) -> Result<()> {
-        let _ = total.shallow_clone().addmm_(&self.dense()?, &self.columns(vectors).transpose(0, 1));
+        let columns = self.columns.columns(vectors);
+        match &self.form {
+            Form::Outer(outer) if few(vectors.size()[0], outer) => {
+                let along = outer.along(&columns, self.has_bias());
+                let _ = total.shallow_clone().g_add_(&outer.contract(&along));
+            }
+            _ => {
+                let _ = total.shallow_clone().addmm_(&self.dense()?, &columns.transpose(0, 1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds `Σ_i c_ik g_i` for coefficients `[n, k]` to the block's columns of `total` `[k, p]`.
+    pub fn combine(&self, coefficients: &Tensor, total: &Tensor) -> Result<()> {
+        let rows = match &self.form {
+            Form::Outer(outer) if few(coefficients.size()[1], outer) => {
+                outer.spread(&outer.weighted(coefficients), self.has_bias())
+            }
+            _ => coefficients.transpose(0, 1).matmul(&self.dense()?),
+        };
+        self.columns.add_columns(&rows, total);
         Ok(())
     }
 
     /// Inner products with the same layer's block of other gradients, `[n, m]`.
     pub fn gram(&self, other: &Block) -> Result<Tensor> {
         Ok(match (&self.form, &other.form) {
-            (Form::Outer { a, delta }, Form::Outer { a: b, delta: epsilon }) if !self.cheaper_dense(b.size()[0], a.size()[0]) => {
-                outer_gram(a, delta, b, epsilon, self.bias.is_some())
+            (Form::Outer(mine), Form::Outer(theirs))
+                if !cheaper_dense(mine, theirs.t(), theirs.a.size()[0], mine.a.size()[0]) =>
+            {
+                outer_gram(mine, theirs, self.has_bias())
             }
             (Form::Lookup { index, delta }, Form::Lookup { index: other_index, delta: epsilon }) => {
                 lookup_gram(index, delta, other_index, epsilon)
@@ -105,42 +239,37 @@ impl Block {
         })
     }
 
-    /// Whether meeting `partners` gradients is cheaper with formed gradients than with the factors, for a side of `m`.
-    ///
-    /// Counted per pair, in multiplications: factors cost `g·t²·(in + out)` and touch `g·t²` numbers three times; formed
-    /// gradients cost `g·in·out` plus the share of forming both sides.
+    /// Whether meeting `partners` gradients like these is cheaper with formed gradients than with the factors, for a side of `m`.
     pub fn cheaper_dense(&self, m: i64, partners: i64) -> bool {
         match &self.form {
-            Form::Dense(_) => false,
-            Form::Lookup { .. } => false,
-            Form::Outer { a, delta } => {
-                let (g, t, input, output) = (a.size()[1], a.size()[2], a.size()[3], delta.size()[3]);
-                let factored = g * t * t * (input + output + 3 * FLOPS_PER_TOUCH);
-                let forming = g * input * output * (t + FLOPS_PER_TOUCH);
-                let formed = g * input * output + forming / m.max(1) + forming / partners.max(1);
-                formed < factored
-            }
+            Form::Dense(_) | Form::Lookup { .. } => false,
+            Form::Outer(outer) => cheaper_dense(outer, outer.t(), m, partners),
         }
     }
 
     /// Squared lengths, `[n]`.
     pub fn squared_norms(&self) -> Result<Tensor> {
         Ok(match &self.form {
-            Form::Outer { a, delta } => {
-                let (t, input, output) = (a.size()[2], a.size()[3], delta.size()[3]);
-                let bias = self.bias.is_some();
+            Form::Outer(outer) => {
+                let (t, (input, output)) = (outer.t(), outer.widths());
+                let bias = self.has_bias();
+                let unit = || outer.unit.as_ref().map_or_else(|| Tensor::from(1.0f32), Tensor::shallow_clone);
                 if t == 1 {
-                    let lengths = squares(delta, 2) * (squares(a, 2) + i64::from(bias));
+                    let inputs = squares(&outer.a, 2) + if bias { unit().square().squeeze_dim(-1) } else { Tensor::from(0.0f32) };
+                    let lengths = squares(&outer.delta, 2) * inputs;
                     lengths.sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)
                 } else if t * (input + output) < input * output {
-                    let products = a.matmul(&a.transpose(2, 3)) + i64::from(bias);
-                    squares_of(&(products * delta.matmul(&delta.transpose(2, 3))))
-                } else {
-                    let weight = outer(a, delta).square().flatten(1, -1).sum_dim_intlist([1i64].as_slice(), false, None::<Kind>);
-                    match bias {
-                        true => weight + over_positions(delta).square().sum_dim_intlist([1i64].as_slice(), false, None::<Kind>),
-                        false => weight,
+                    let mut products = outer.a.matmul(&outer.a.transpose(2, 3));
+                    if bias {
+                        products += match &outer.unit {
+                            Some(u) => u.unsqueeze(-1) * u.unsqueeze(-2),
+                            None => Tensor::from(1.0f32),
+                        };
                     }
+                    squares_of(&(products * outer.delta.matmul(&outer.delta.transpose(2, 3))))
+                } else {
+                    let weight = squares(&outer.weight(), 1);
+                    if bias { weight + squares(&outer.bias(), 1) } else { weight }
                 }
             }
             Form::Lookup { index, delta } => {
@@ -152,14 +281,20 @@ impl Block {
     }
 }
 
-/// `[n, g, t, in]`, `[n, g, t, out]` → `[n, g, out, in]`.
-fn outer(a: &Tensor, delta: &Tensor) -> Tensor {
-    delta.transpose(2, 3).matmul(a)
+/// Whether `k` vectors are so few that to go through the layer's outputs touches less memory than to form the gradients.
+fn few(k: i64, outer: &Outer) -> bool {
+    3 * k * outer.t() < outer.widths().0
 }
 
-/// `Σ_t δ`: `[n, g, t, out]` → `[n, g·out]`.
-fn over_positions(delta: &Tensor) -> Tensor {
-    delta.sum_dim_intlist([2i64].as_slice(), false, None::<Kind>).flatten(1, -1)
+/// Whether formed gradients are cheaper, for a side of `m` with `u` positions that each of `partners` gradients meets.
+///
+/// Counted per pair, in multiplications: factors cost `g·t·u·(in + out)` and touch `g·t·u` numbers three times; formed gradients
+/// cost `g·in·out` plus the share of forming both sides.
+fn cheaper_dense(outer: &Outer, u: i64, m: i64, partners: i64) -> bool {
+    let (g, t, (input, output)) = (outer.g(), outer.t(), outer.widths());
+    let factored = g * t * u * (input + output + 3 * FLOPS_PER_TOUCH);
+    let forming = |positions: i64| g * input * output * (positions + FLOPS_PER_TOUCH);
+    g * input * output + forming(t) / m.max(1) + forming(u) / partners.max(1) < factored
 }
 
 /// Sum of squares over the last dimension, and over one more if `dims` is 2.
@@ -193,24 +328,30 @@ fn tiled(n: i64, m: i64, per_entry: i64, tile: impl Fn(i64, i64, i64, i64) -> Te
     whole
 }
 
-fn outer_gram(a: &Tensor, delta: &Tensor, b: &Tensor, epsilon: &Tensor, bias: bool) -> Tensor {
-    tiled(a.size()[0], b.size()[0], a.size()[2] * b.size()[2], |row, rows, column, columns| {
-        let (left, right) = (|x: &Tensor| x.narrow(0, row, rows), |x: &Tensor| x.narrow(0, column, columns));
-        outer_tile(&left(a), &left(delta), &right(b), &right(epsilon), bias)
+fn outer_gram(mine: &Outer, theirs: &Outer, bias: bool) -> Tensor {
+    let (n, m) = (mine.a.size()[0], theirs.a.size()[0]);
+    tiled(n, m, mine.t() * theirs.t(), |row, rows, column, columns| {
+        outer_tile(&mine.narrow(row, rows), &theirs.narrow(column, columns), bias)
     })
 }
 
-fn outer_tile(a: &Tensor, delta: &Tensor, b: &Tensor, epsilon: &Tensor, bias: bool) -> Tensor {
-    let (n, m) = (a.size()[0], b.size()[0]);
-    let (g, t, u) = (a.size()[1], a.size()[2], b.size()[2]);
+fn outer_tile(mine: &Outer, theirs: &Outer, bias: bool) -> Tensor {
+    let (n, m) = (mine.a.size()[0], theirs.a.size()[0]);
+    let (t, u) = (mine.t(), theirs.t());
     let mut total: Option<Tensor> = None;
-    for group in 0..g {
-        let rows = |x: &Tensor| x.select(1, group).flatten(0, 1);
-        let mut inputs = rows(a).matmul(&rows(b).transpose(0, 1));
+    for group in 0..mine.g() {
+        let (a, delta, one) = mine.group(group);
+        let (b, epsilon, other) = theirs.group(group);
+        let mut inputs = a.matmul(&b.transpose(0, 1));
         if bias {
-            let _ = inputs.g_add_scalar_(1.0);
+            let _ = match (one, other) {
+                (None, None) => inputs.g_add_scalar_(1.0),
+                (Some(one), None) => inputs.g_add_(&one),
+                (None, Some(other)) => inputs.g_add_(&other.transpose(0, 1)),
+                (Some(one), Some(other)) => inputs.addmm_(&one, &other.transpose(0, 1)),
+            };
         }
-        let mut products = rows(delta).matmul(&rows(epsilon).transpose(0, 1));
+        let mut products = delta.matmul(&epsilon.transpose(0, 1));
         let _ = products.g_mul_(&inputs);
         let summed = match (t, u) {
             (1, 1) => products,

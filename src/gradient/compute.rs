@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Block, Entry, Form, Gradients, backward};
+use super::{Block, Columns, Entry, Form, Gradients, Outer, backward};
 use crate::error::{Error, Result};
 use crate::model::{Operation, Record, Tape};
 use crate::snapshot::{Of, Snapshot, finite, same, unreached};
@@ -50,29 +50,83 @@ impl Gradients {
 
     fn from_tape(snapshot: &Snapshot, groups: Vec<Group>, values: &Tensor) -> Result<Gradients> {
         let n = values.size()[0];
+        let seen = see(&groups, n)?;
+        Gradients::of_deltas(snapshot, &groups, &seen, &values.sum(None::<Kind>), n, false)
+    }
+
+    /// For each of several covectors in the outputs' shape, `Σ outputs ∘ covector` differentiated for each example, from one
+    /// forward pass. `covectors` sees the outputs of the batch, or those of the example at a position.
+    pub(crate) fn pull(
+        snapshot: &Snapshot,
+        inputs: &Tensor,
+        covectors: impl Fn(&Tensor, Option<i64>) -> Result<Vec<Tensor>>,
+    ) -> Result<Vec<Gradients>> {
+        let n = inputs.size()[0];
+        if snapshot.taped(inputs)? {
+            let (outputs, records) = snapshot.record(inputs);
+            if let Some(groups) = group(snapshot, records, n) {
+                let covectors = covectors(&outputs, None)?;
+                let seen = see(&groups, n)?;
+                let last = covectors.len() - 1;
+                let set = |(c, w): (usize, &Tensor)| {
+                    Gradients::of_deltas(snapshot, &groups, &seen, &(&outputs * w).sum(None::<Kind>), n, c < last)
+                };
+                return covectors.iter().enumerate().map(set).collect();
+            }
+        }
+        // `rows[c][i]`; an example may have fewer covectors than another, the rest being zero.
+        let mut rows: Vec<Vec<Tensor>> = Vec::new();
+        let zero = || Tensor::zeros([snapshot.p()], (Kind::Float, tch::Device::Cpu));
+        for i in 0..n {
+            let outputs = snapshot.network().forward(&inputs.narrow(0, i, 1), &mut Tape::off());
+            let covectors = covectors(&outputs, Some(i))?;
+            while rows.len() < covectors.len() {
+                rows.push((0..i).map(|_| zero()).collect());
+            }
+            for (c, set) in rows.iter_mut().enumerate() {
+                set.push(match covectors.get(c) {
+                    Some(w) => {
+                        let scalar = (&outputs * w).sum(None::<Kind>);
+                        snapshot.layout().flatten(&snapshot.parameter_gradients_keeping(&scalar)?)
+                    }
+                    None => zero(),
+                });
+            }
+        }
+        Ok(rows.iter().map(|set| Gradients::of_rows(Tensor::stack(set, 0), snapshot.layout())).collect())
+    }
+
+    /// One backward pass of a scalar that is a sum over examples.
+    fn of_deltas(
+        snapshot: &Snapshot,
+        groups: &[Group],
+        seen: &[Vec<Seen>],
+        scalar: &Tensor,
+        n: i64,
+        keep: bool,
+    ) -> Result<Gradients> {
         let outputs: Vec<&Tensor> = groups.iter().flat_map(|g| g.uses.iter().map(|r| &r.output)).collect();
-        let deltas = backward(&values.sum(None::<Kind>), &outputs, false, false)?;
-        let mut deltas = deltas.into_iter();
+        let mut deltas = backward(scalar, &outputs, keep, false)?.into_iter();
         let mut blocks = Vec::with_capacity(groups.len());
-        for group in groups {
+        for (group, seen) in groups.iter().zip(seen) {
             let mut forms = Vec::with_capacity(group.uses.len());
-            for record in &group.uses {
+            for (record, seen) in group.uses.iter().zip(seen) {
                 let delta = deltas.next().filter(Tensor::defined).ok_or_else(|| unreached(&record.name))?;
                 if record.output.internal_version() != record.version {
                     let reason =
                         "its output was changed in place after the tape saw it; use relu() rather than relu_() and the like";
                     return Err(Error::layer(&record.name, reason));
                 }
-                forms.push(form(record, &delta, n)?);
+                forms.push(seen.form(&delta, n, record.bias.is_some()));
             }
             let name = group.uses[0].name.clone();
-            blocks.push(Block { name, form: join(forms, &group)?, weight: group.weight, bias: group.bias });
+            blocks.push(Block { name, form: join(forms, group)?, columns: group.columns() });
         }
         for block in &blocks {
             let hint =
                 format!("layer {}: a gradient is NaN or infinite; look for saturated outputs or zeros under a root", block.name);
             match &block.form {
-                Form::Outer { delta, .. } | Form::Lookup { delta, .. } | Form::Dense(delta) => {
+                Form::Outer(Outer { delta, .. }) | Form::Lookup { delta, .. } | Form::Dense(delta) => {
                     let _ = finite("the backward pass", delta.shallow_clone(), &hint)?;
                 }
             }
@@ -93,7 +147,11 @@ impl Gradients {
         let rows =
             finite("the backward pass", Tensor::stack(&rows, 0), "a gradient is NaN or infinite; look for saturated outputs")?;
         let all = Entry { name: "all".into(), shape: vec![snapshot.p()], offset: 0, len: snapshot.p() };
-        let block = Block { name: "all (one example at a time)".into(), form: Form::Dense(rows), weight: all, bias: None };
+        let block = Block {
+            name: "all (one example at a time)".into(),
+            form: Form::Dense(rows),
+            columns: Columns { weight: all, bias: None },
+        };
         Ok(Gradients::new(n, snapshot.layout().clone(), vec![block]))
     }
 }
@@ -110,6 +168,12 @@ struct Group {
     weight: Entry,
     bias: Option<Entry>,
     uses: Vec<Record>,
+}
+
+impl Group {
+    fn columns(&self) -> Columns {
+        Columns { weight: self.weight.clone(), bias: self.bias.clone() }
+    }
 }
 
 /// Sorts records by weight; `None` if a trained parameter was not seen, or in a way the block forms cannot express.
@@ -148,40 +212,62 @@ fn group(snapshot: &Snapshot, records: Vec<Record>, n: i64) -> Option<Vec<Group>
     seen.iter().all(|&s| s).then_some(groups)
 }
 
-/// The gradient of one use of a layer.
-fn form(record: &Record, delta: &Tensor, n: i64) -> Result<Form> {
-    Ok(match &record.operation {
-        Operation::Linear => {
-            let view = |x: &Tensor| x.reshape([n, 1, -1, x.size().last().copied().unwrap_or(1)]);
-            Form::Outer { a: view(&record.input), delta: view(delta) }
-        }
-        Operation::Convolution(options) => {
-            let kernel = record.kernel();
-            let patches = record.input.im2col(kernel, options.dilation, options.padding, options.stride);
-            let (g, t) = (options.groups, patches.size()[2]);
-            Form::Outer {
-                a: patches.view([n, g, -1, t]).transpose(2, 3).contiguous(),
-                delta: delta.reshape([n, g, -1, t]).transpose(2, 3).contiguous(),
+/// What one use of a layer saw, in the shape its gradient needs.
+enum Seen {
+    /// `[n, 1, t, in]`
+    Outer(Tensor),
+    /// Patches, `[n, g, t, in]`
+    Unfolded(Tensor),
+    /// `[n, positions, width]`, or `[n, channels, positions]`; the dimension of the positions.
+    Scale(Tensor, i64),
+    /// `[n, t]`, and the row that is never trained.
+    Lookup(Tensor, Option<i64>),
+}
+
+fn see(groups: &[Group], n: i64) -> Result<Vec<Vec<Seen>>> {
+    groups.iter().map(|group| group.uses.iter().map(|record| Seen::new(record, n)).collect()).collect()
+}
+
+impl Seen {
+    fn new(record: &Record, n: i64) -> Result<Seen> {
+        let input = &record.input;
+        Ok(match &record.operation {
+            Operation::Linear => Seen::Outer(input.reshape([n, 1, -1, input.size().last().copied().unwrap_or(1)])),
+            Operation::Convolution(options) => {
+                let kernel = record.kernel();
+                let patches = input.im2col(kernel, options.dilation, options.padding, options.stride);
+                let (g, t) = (options.groups, patches.size()[2]);
+                Seen::Unfolded(patches.view([n, g, -1, t]).transpose(2, 3).contiguous())
+            }
+            Operation::ScaleLast => Seen::Scale(input.reshape([n, -1, record.weight.numel() as i64]), 1),
+            Operation::ScaleChannel => Seen::Scale(input.reshape([n, record.weight.size()[0], -1]), 2),
+            Operation::Lookup { padding } => Seen::Lookup(input.reshape([n, -1]).to_kind(Kind::Int64), *padding),
+        })
+    }
+
+    /// The gradient, where `δ` is the derivative in the layer's output.
+    fn form(&self, delta: &Tensor, n: i64, bias: bool) -> Form {
+        match self {
+            Seen::Outer(a) => {
+                let delta = delta.reshape([n, 1, a.size()[2], -1]);
+                Form::Outer(Outer { a: a.shallow_clone(), delta, unit: None })
+            }
+            Seen::Unfolded(a) => {
+                // Convolutions give the positions last.
+                let delta = delta.reshape([n, a.size()[1], -1, a.size()[2]]).transpose(2, 3).contiguous();
+                Form::Outer(Outer { a: a.shallow_clone(), delta, unit: None })
+            }
+            Seen::Scale(a, over) => scale(a, &delta.reshape(a.size().as_slice()), *over, bias),
+            Seen::Lookup(index, padding) => {
+                let mut delta = delta.reshape([n, index.size()[1], -1]);
+                if let Some(row) = padding {
+                    // Out of place: autograd may hand the same tensor to another layer.
+                    delta = &delta * index.not_equal(*row).unsqueeze(-1);
+                }
+                Form::Lookup { index: index.shallow_clone(), delta }
             }
         }
-        Operation::ScaleLast => {
-            let width = record.weight.numel() as i64;
-            scale(&record.input.reshape([n, -1, width]), &delta.reshape([n, -1, width]), 1, record.bias.is_some())
-        }
-        Operation::ScaleChannel => {
-            let channels = record.weight.size()[0];
-            scale(&record.input.reshape([n, channels, -1]), &delta.reshape([n, channels, -1]), 2, record.bias.is_some())
-        }
-        Operation::Lookup { padding } => {
-            let index = record.input.reshape([n, -1]).to_kind(Kind::Int64);
-            let mut delta = delta.reshape([n, index.size()[1], -1]);
-            if let Some(row) = padding {
-                // Out of place: autograd may hand the same tensor to another layer.
-                delta = &delta * index.not_equal(*row).unsqueeze(-1);
-            }
-            Form::Lookup { index, delta }
-        }
-    })
+    }
 }
 
 /// `s = a ∘ w + b`: the gradients are `Σ δ ∘ a` and `Σ δ` over dimension `over`.
@@ -199,11 +285,13 @@ fn join(mut forms: Vec<Form>, group: &Group) -> Result<Form> {
     if forms.len() == 1 {
         return Ok(forms.remove(0));
     }
-    if forms.iter().all(|f| matches!(f, Form::Outer { .. })) {
-        let parts = |pick: fn(&Form) -> Option<&Tensor>| forms.iter().filter_map(pick).collect::<Vec<_>>();
-        let a = parts(|f| if let Form::Outer { a, .. } = f { Some(a) } else { None });
-        let delta = parts(|f| if let Form::Outer { delta, .. } = f { Some(delta) } else { None });
-        return Ok(Form::Outer { a: Tensor::cat(&a, 2), delta: Tensor::cat(&delta, 2) });
+    if forms.iter().all(|f| matches!(f, Form::Outer(_))) {
+        let parts = |pick: fn(&Outer) -> &Tensor| {
+            let of = |f: &Form| if let Form::Outer(outer) = f { Some(pick(outer).shallow_clone()) } else { None };
+            forms.iter().filter_map(of).collect::<Vec<_>>()
+        };
+        let (a, delta) = (Tensor::cat(&parts(|o| &o.a), 2), Tensor::cat(&parts(|o| &o.delta), 2));
+        return Ok(Form::Outer(Outer { a, delta, unit: None }));
     }
     if forms.iter().all(|f| matches!(f, Form::Lookup { .. })) {
         let parts = |pick: fn(&Form) -> Option<&Tensor>| forms.iter().filter_map(pick).collect::<Vec<_>>();
@@ -213,7 +301,7 @@ fn join(mut forms: Vec<Form>, group: &Group) -> Result<Form> {
     }
     let mut total: Option<Tensor> = None;
     for form in forms {
-        let block = Block { name: String::new(), form, weight: group.weight.clone(), bias: group.bias.clone() };
+        let block = Block { name: String::new(), form, columns: group.columns() };
         let rows = block.dense()?;
         total = Some(match total {
             Some(sum) => sum + rows,

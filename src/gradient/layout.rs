@@ -48,3 +48,42 @@ impl Layout {
         Tensor::cat(&tensors.iter().map(|t| t.reshape([-1])).collect::<Vec<_>>(), 0)
     }
 }
+
+/// Where the weight and bias of one layer lie: its columns of `[k, p]`, weight then bias.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Columns {
+    pub weight: Entry,
+    pub bias: Option<Entry>,
+}
+
+impl Columns {
+    /// Number of parameters.
+    pub fn len(&self) -> i64 {
+        self.weight.len + self.bias.as_ref().map_or(0, |b| b.len)
+    }
+
+    /// `[k, p] → [k, len]`.
+    pub fn columns(&self, vectors: &Tensor) -> Tensor {
+        let weight = vectors.narrow(1, self.weight.offset, self.weight.len);
+        match &self.bias {
+            Some(bias) => Tensor::cat(&[weight, vectors.narrow(1, bias.offset, bias.len)], 1),
+            None => weight,
+        }
+    }
+
+    /// Adds `[k, len]` to `[k, p]`.
+    pub fn add_columns(&self, rows: &Tensor, total: &Tensor) {
+        let _ = total.narrow(1, self.weight.offset, self.weight.len).g_add_(&rows.narrow(1, 0, self.weight.len));
+        if let Some(bias) = &self.bias {
+            let _ = total.narrow(1, bias.offset, bias.len).g_add_(&rows.narrow(1, self.weight.len, bias.len));
+        }
+    }
+
+    /// Writes `[k, len]` into `[k, p]`.
+    pub fn write(&self, rows: &Tensor, whole: &Tensor) {
+        whole.narrow(1, self.weight.offset, self.weight.len).copy_(&rows.narrow(1, 0, self.weight.len));
+        if let Some(bias) = &self.bias {
+            whole.narrow(1, bias.offset, bias.len).copy_(&rows.narrow(1, self.weight.len, bias.len));
+        }
+    }
+}

@@ -2,15 +2,21 @@
 
 mod block;
 mod compute;
+mod function;
 pub(crate) mod hessian;
 mod layout;
+mod linear_head;
+pub(crate) mod mean_square;
 mod operator;
+mod replicate;
+pub(crate) mod roots;
 pub(crate) mod stream;
 
-pub(crate) use block::{Block, Form};
+pub(crate) use block::{Block, Form, Outer};
+pub use function::{Function, ggn_vp, hvp};
+pub(crate) use layout::Columns;
 pub use layout::{Entry, Layout};
-pub use operator::Operator;
-pub(crate) use operator::check_vectors;
+pub use operator::{Compressed, Operator, Subspace};
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -56,6 +62,32 @@ impl Gradients {
         Gradients { n, layout, blocks }
     }
 
+    /// Rows `[n, p]` in the layout's order as gradients.
+    pub(crate) fn of_rows(rows: Tensor, layout: &Arc<Layout>) -> Gradients {
+        let all = Entry { name: "all".into(), shape: vec![layout.p()], offset: 0, len: layout.p() };
+        let block =
+            Block { name: "all".into(), form: Form::Dense(rows.shallow_clone()), columns: Columns { weight: all, bias: None } };
+        Gradients::new(rows.size()[0], layout.clone(), vec![block])
+    }
+
+    pub(crate) fn layout_handle(&self) -> Arc<Layout> {
+        self.layout.clone()
+    }
+
+    pub(crate) fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// All parameters as rows `[n, p]`, if that is how the gradients are held.
+    fn whole(&self) -> Option<&Tensor> {
+        match self.blocks.as_slice() {
+            [Block { form: Form::Dense(rows), columns, .. }] if columns.len() == self.layout.p() && columns.bias.is_none() => {
+                Some(rows)
+            }
+            _ => None,
+        }
+    }
+
     /// Number of examples.
     pub fn n(&self) -> i64 {
         self.n
@@ -69,12 +101,15 @@ impl Gradients {
     /// `[n, p]`, rows in the layout's order. Memory: n · p floats.
     pub fn dense(&self) -> Result<Tensor> {
         guarded(|| {
-            let dense = Tensor::zeros([self.n, self.layout.p()], (Kind::Float, tch::Device::Cpu));
-            for block in &self.blocks {
-                block.write(&dense)?;
-            }
+            let dense = Tensor::empty([self.n, self.layout.p()], (Kind::Float, tch::Device::Cpu));
+            self.write(&dense)?;
             Ok(dense)
         })
+    }
+
+    /// Writes the rows into `[n, p]`.
+    pub(crate) fn write(&self, dense: &Tensor) -> Result<()> {
+        guarded(|| self.blocks.iter().try_for_each(|block| block.write(dense)))
     }
 
     /// Inner products with given vectors: `[n, p] · [k, p]ᵀ → [n, k]`.
@@ -94,16 +129,40 @@ impl Gradients {
         })
     }
 
+    /// Weighted sums `Σ_i c_ik g_i`: coefficients `[n, k]` → `[k, p]`, the transpose of [`dot`](Gradients::dot).
+    ///
+    /// Cost and memory as for `dot`.
+    pub fn combine(&self, coefficients: &Tensor) -> Result<Tensor> {
+        if coefficients.dim() != 2 || coefficients.size()[0] != self.n {
+            return Err(Error::shape("coefficients", format!("[{}, k]", self.n), format!("{:?}", coefficients.size())));
+        }
+        guarded(|| {
+            let total = Tensor::zeros([coefficients.size()[1], self.layout.p()], (Kind::Float, tch::Device::Cpu));
+            for block in &self.blocks {
+                block.combine(coefficients, &total)?;
+            }
+            Ok(total)
+        })
+    }
+
     /// Inner products with other gradients of the same network: `[n, m]`.
     ///
     /// For a layer used at one position the block is `(A A'ᵀ + 1) ∘ (Δ Δ'ᵀ)`: `n·m·(in + out)` multiplications instead of
     /// `n·m·in·out`, and no gradient is formed.
     pub fn gram(&self, other: &Gradients) -> Result<Tensor> {
-        if self.layout.p() != other.layout.p() || self.blocks.len() != other.blocks.len() {
-            let got = format!("{} parameters in {} blocks", other.layout.p(), other.blocks.len());
-            let expected =
-                format!("gradients of the same network ({} parameters in {} blocks)", self.layout.p(), self.blocks.len());
-            return Err(Error::shape("gradients", expected, got));
+        if self.layout.p() != other.layout.p() {
+            let (expected, got) = (self.layout.p(), format!("{} parameters", other.layout.p()));
+            return Err(Error::shape("gradients", format!("gradients of the same network ({expected} parameters)"), got));
+        }
+        // One side may be formed whole, as rows of all parameters.
+        match (self.whole(), other.whole()) {
+            (_, Some(rows)) => return self.dot(rows),
+            (Some(rows), None) => return guarded(|| Ok(other.dot(rows)?.transpose(0, 1).contiguous())),
+            (None, None) => {}
+        }
+        if self.blocks.len() != other.blocks.len() {
+            let (expected, got) = (self.blocks.len(), format!("{} blocks", other.blocks.len()));
+            return Err(Error::shape("gradients", format!("gradients of the same network ({expected} blocks)"), got));
         }
         guarded(|| {
             let mut total = Tensor::zeros([self.n, other.n], (Kind::Float, tch::Device::Cpu));

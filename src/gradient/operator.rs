@@ -42,6 +42,48 @@ pub trait Operator {
         let _ = (examples, seed, step);
         Ok(None)
     }
+
+    /// The diagonal, float64 `[p]`: from 32 random ±1 vectors unless the matrix knows better.
+    fn diagonal(&self) -> Result<Tensor> {
+        diagonal_by_products(self)
+    }
+
+    /// The matrix inside a smaller space outside of which it is zero, if it is known to have one; solvers work there.
+    fn compressed(&self) -> Result<Option<Compressed>> {
+        Ok(None)
+    }
+}
+
+/// A matrix `H = Q M Qᵀ` that is zero outside the space of `Q` `[p, r]`, which has orthonormal columns.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let data = dataset::digits()?.head(300)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 1, ..default() }, &data)?;
+/// let hessian = curvature::operator(task.snapshot(0)?, &data, Matrix::Hessian)?;
+/// // Adding one number to all outputs of a softmax changes nothing, and some pixels of these digits are never lit.
+/// let small = hessian.compressed()?.expect("a linear softmax has such a space");
+/// assert!(hessian.p() == 650 && small.matrix.p() < 65 * 9);
+/// let vector = Tensor::ones([1, 650], (ascribe::tch::Kind::Float, ascribe::tch::Device::Cpu));
+/// let inside = small.matrix.product(&small.space.coordinates(&vector)?)?;
+/// let error = (small.space.vectors(&inside)? - hessian.product(&vector)?).abs().max().double_value(&[]);
+/// assert!(error < 1e-5);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub struct Compressed {
+    /// `M`, `[r, r]`.
+    pub matrix: Box<dyn Operator>,
+    /// `Q`.
+    pub space: Box<dyn Subspace>,
+}
+
+/// An orthonormal basis `Q` `[p, r]` of a subspace, by what it does to vectors.
+pub trait Subspace {
+    /// `[k, p] → [k, r]`: coordinates `v Q` of the part inside.
+    fn coordinates(&self, vectors: &Tensor) -> Result<Tensor>;
+
+    /// `[k, r] → [k, p]`: the vectors `c Qᵀ` with these coordinates.
+    fn vectors(&self, coordinates: &Tensor) -> Result<Tensor>;
 }
 
 /// An error unless the vectors are `[k, p]`.
@@ -72,11 +114,16 @@ pub(crate) fn dense_by_products(operator: &(impl Operator + ?Sized)) -> Result<T
 
 /// The mean eigenvalue from its products with random signs.
 pub(crate) fn mean_by_products(operator: &(impl Operator + ?Sized)) -> Result<f64> {
+    Ok(diagonal_by_products(operator)?.mean(Kind::Double).double_value(&[]))
+}
+
+/// The diagonal from products with random signs `s`: the mean of `s ∘ (H s)`.
+pub(crate) fn diagonal_by_products(operator: &(impl Operator + ?Sized)) -> Result<Tensor> {
     guarded(|| {
         let p = operator.p();
         let draws = random::uniform(32 * p as usize, 0, Purpose::Control, u64::MAX);
         let signs = Tensor::from_slice(&draws).ge(0.5).to_kind(Kind::Float).view([32, p]) * 2.0 - 1.0;
         let products = operator.product(&signs)?;
-        Ok((signs * products).sum(Kind::Double).double_value(&[]) / (32 * p) as f64)
+        Ok((signs * products).mean_dim([0i64].as_slice(), false, Kind::Double))
     })
 }

@@ -80,55 +80,99 @@ struct Fitted {
     points: Vec<Point>,
 }
 
-/// Some test examples at one checkpoint.
+/// Some test examples at one checkpoint, preconditioned.
 struct TestSide {
     start: i64,
-    n: i64,
-    kind: Side,
+    gradients: Gradients,
     scale: Option<Tensor>,
 }
 
-enum Side {
-    Factored(Gradients),
-    Rows(Tensor),
-}
-
-impl TestSide {
-    /// `[n_train_batch, n]`.
-    fn meet(&self, train: &Gradients) -> Result<Tensor> {
-        match &self.kind {
-            Side::Factored(gradients) => train.gram(gradients),
-            Side::Rows(rows) => train.dot(rows),
-        }
+impl Point {
+    /// Whether a pass forms dense gradients.
+    fn forms(&self) -> bool {
+        self.preconditioner.as_ref().is_some_and(|p| !p.keeps_factors())
     }
 }
 
 impl Fitted {
     /// Test gradients from example `from`, as many as memory allows; and the position after the last.
+    ///
+    /// Where the preconditioner wants rows, it gets all of them at once: an iterative solver shares its work among them.
     fn test_sides(&self, point: &Point, test: &Dataset, from: i64) -> Result<(Vec<TestSide>, i64)> {
-        let formed = point.preconditioner.is_some();
-        let room = batch_size(&point.snapshot, test, formed)?;
+        let room = batch_size(&point.snapshot, test, point.forms())?;
         let until = (from + (TEST_BYTES / room.held).max(1)).min(test.len() as i64);
-        let size = room.at_once;
         let (mut sides, mut start) = (Vec::new(), from);
+        let rows = match point.forms() {
+            true => Some(guarded(|| Ok(Tensor::f_empty([until - from, point.snapshot.p()], (Kind::Float, Device::Cpu))?))?),
+            false => None,
+        };
         let mut budget = TEST_BYTES;
         while start < until {
-            let end = (start + size).min(until);
+            let end = (start + room.at_once).min(until);
             let (inputs, targets) = test.slice(start, end);
             let gradients = guarded(|| Gradients::compute(&point.snapshot, self.explain, &inputs, &targets))?;
             let scale = if self.unit_norm { Some(inverse(&gradients.norms()?)) } else { None };
-            let kind = match &point.preconditioner {
-                Some(preconditioner) => Side::Rows(preconditioner.apply(&gradients.dense()?)?),
+            match &point.preconditioner {
+                Some(_) if rows.is_some() => {
+                    let part = rows.as_ref().map(|rows| rows.narrow(0, start - from, end - start));
+                    part.map_or(Ok(()), |part| gradients.write(&part))?;
+                }
+                Some(preconditioner) => sides.push(TestSide { start, gradients: preconditioner.map(gradients)?, scale }),
                 None => {
                     let share = budget * (end - start) / (until - start);
                     budget -= share;
-                    Side::Factored(gradients.prepare(self.train.len() as i64, share)?)
+                    sides.push(TestSide { start, gradients: gradients.prepare(self.train.len() as i64, share)?, scale });
                 }
-            };
-            sides.push(TestSide { start, n: end - start, kind, scale });
+            }
             start = end;
         }
+        if let (Some(preconditioner), Some(rows)) = (&point.preconditioner, rows) {
+            let gradients = Gradients::of_rows(preconditioner.apply(&rows)?, point.snapshot.layout());
+            sides.push(TestSide { start: from, gradients, scale: None });
+        }
         Ok((sides, until))
+    }
+
+    /// Adds what one checkpoint says to `total` `[m, n]`, where its geometry has a shorter way than meeting every train gradient.
+    fn score_directly(&self, point: &Point, test: &Dataset, total: &Tensor) -> Result<bool> {
+        let Some(preconditioner) = point.preconditioner.as_ref().filter(|p| p.keeps_factors()) else { return Ok(false) };
+        let size = batch_size(&point.snapshot, test, false)?.at_once;
+        let mut direct = true;
+        each_batch(&point.snapshot, self.explain, test, size, |start, gradients| {
+            if direct {
+                match preconditioner.scores(&gradients)? {
+                    Some(scores) => {
+                        let _ = total.narrow(0, start, gradients.n()).g_add_(&(scores * point.weight));
+                    }
+                    None => direct = false,
+                }
+            }
+            Ok(())
+        })?;
+        Ok(direct)
+    }
+
+    /// `w_c ⟨P g, g⟩` summed over checkpoints, for the gradients of one number on each example of a dataset.
+    fn kernel_diagonal(&self, of: Of, data: &Dataset) -> Result<Tensor> {
+        let n = data.len() as i64;
+        let total = Tensor::zeros([n], (Kind::Float, Device::Cpu));
+        let mut progress = Progress::new(&format!("{} self-influence", self.name), n as u64 * self.points.len() as u64);
+        for point in &self.points {
+            point.snapshot.check(data, point.snapshot.measurement(of))?;
+            let size = batch_size(&point.snapshot, data, point.forms())?.at_once;
+            each_batch(&point.snapshot, of, data, size, |start, gradients| {
+                let scores = match &point.preconditioner {
+                    Some(preconditioner) => preconditioner.quadratic_of(&gradients)?,
+                    None if self.unit_norm => gradients.norms()?.gt(0.0).to_kind(Kind::Float),
+                    None => gradients.norms()?.square(),
+                };
+                let _ = total.narrow(0, start, gradients.n()).g_add_(&(scores * point.weight));
+                progress.add(gradients.n() as u64);
+                Ok(())
+            })?;
+        }
+        progress.finish();
+        finite(&self.name, total, "a self-influence overflowed; look for very large weights or inputs")
     }
 }
 
@@ -152,20 +196,25 @@ impl Attributor for Fitted {
         let mut progress = Progress::new(&format!("{} scores", self.name), (m * n) as u64 * self.points.len() as u64);
         for point in &self.points {
             point.snapshot.check(test, point.snapshot.measurement(self.explain))?;
-            let size = batch_size(&point.snapshot, &self.train, point.preconditioner.is_some())?.at_once;
+            if self.score_directly(point, test, &total)? {
+                progress.add((m * n) as u64);
+                continue;
+            }
+            let size = batch_size(&point.snapshot, &self.train, point.forms())?.at_once;
             let mut from = 0;
             while from < m {
                 let (sides, until) = self.test_sides(point, test, from)?;
                 each_batch(&point.snapshot, Of::Objective, &self.train, size, |start, gradients| {
                     let lengths = if self.unit_norm { Some(inverse(&gradients.norms()?)) } else { None };
                     for side in &sides {
-                        let mut products = side.meet(&gradients)? * point.weight;
+                        let mut products = gradients.gram(&side.gradients)? * point.weight;
                         if let (Some(mine), Some(theirs)) = (&lengths, &side.scale) {
                             products = products * mine.unsqueeze(1) * theirs;
                         }
+                        let count = side.gradients.n();
                         let _ =
-                            total.narrow(0, side.start, side.n).narrow(1, start, gradients.n()).g_add_(&products.transpose(0, 1));
-                        progress.add((side.n * gradients.n()) as u64);
+                            total.narrow(0, side.start, count).narrow(1, start, gradients.n()).g_add_(&products.transpose(0, 1));
+                        progress.add((count * gradients.n()) as u64);
                     }
                     Ok(())
                 })?;
@@ -177,24 +226,58 @@ impl Attributor for Fitted {
     }
 
     fn self_scores(&self) -> Result<Tensor> {
+        self.kernel_diagonal(Of::Objective, &self.train)
+    }
+
+    fn own_scores(&self, data: &Dataset) -> Result<Tensor> {
+        self.kernel_diagonal(self.explain, data)
+    }
+
+    fn train_lengths(&self) -> Result<Tensor> {
         let n = self.train.len() as i64;
         let total = Tensor::zeros([n], (Kind::Float, Device::Cpu));
-        let mut progress = Progress::new(&format!("{} self-influence", self.name), n as u64 * self.points.len() as u64);
         for point in &self.points {
-            let formed = point.preconditioner.is_some();
-            let size = batch_size(&point.snapshot, &self.train, formed)?.at_once;
+            let size = batch_size(&point.snapshot, &self.train, point.forms())?.at_once;
             each_batch(&point.snapshot, Of::Objective, &self.train, size, |start, gradients| {
-                let scores = match &point.preconditioner {
-                    Some(preconditioner) => preconditioner.quadratic(&gradients.dense()?)?,
+                let count = gradients.n();
+                let lengths = match &point.preconditioner {
+                    Some(preconditioner) => preconditioner.map(gradients)?.norms()?,
                     None if self.unit_norm => gradients.norms()?.gt(0.0).to_kind(Kind::Float),
-                    None => gradients.norms()?.square(),
+                    None => gradients.norms()?,
                 };
-                let _ = total.narrow(0, start, gradients.n()).g_add_(&(scores * point.weight));
-                progress.add(gradients.n() as u64);
+                let _ = total.narrow(0, start, count).g_add_(&(lengths * point.weight).square());
                 Ok(())
             })?;
         }
-        progress.finish();
-        finite(&self.name, total, "a self-influence overflowed; look for very large weights or inputs")
+        guarded(|| Ok(total.sqrt()))
+    }
+
+    fn together(&self, test: &Dataset) -> Result<Tensor> {
+        if self.unit_norm {
+            return guarded(|| Ok(self.matrix(test)?.sum_dim_intlist([0i64].as_slice(), false, None::<Kind>)));
+        }
+        let n = self.train.len() as i64;
+        let total = Tensor::zeros([n], (Kind::Float, Device::Cpu));
+        for point in &self.points {
+            point.snapshot.check(test, point.snapshot.measurement(self.explain))?;
+            let mut sum = Tensor::zeros([1, point.snapshot.p()], (Kind::Float, Device::Cpu));
+            let size = batch_size(&point.snapshot, test, false)?.at_once;
+            each_batch(&point.snapshot, self.explain, test, size, |_, gradients| {
+                let ones = Tensor::ones([gradients.n(), 1], (Kind::Float, Device::Cpu));
+                let _ = sum.g_add_(&gradients.combine(&ones)?);
+                Ok(())
+            })?;
+            let mapped = match &point.preconditioner {
+                Some(preconditioner) => preconditioner.apply(&sum)?,
+                None => sum,
+            };
+            let size = batch_size(&point.snapshot, &self.train, false)?.at_once;
+            each_batch(&point.snapshot, Of::Objective, &self.train, size, |start, gradients| {
+                let products = gradients.dot(&mapped)?.squeeze_dim(1) * point.weight;
+                let _ = total.narrow(0, start, gradients.n()).g_add_(&products);
+                Ok(())
+            })?;
+        }
+        finite(&self.name, total, "a score overflowed; look for very large weights or inputs")
     }
 }

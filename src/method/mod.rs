@@ -5,16 +5,20 @@ mod grad_dot;
 mod influence;
 mod inner_product;
 mod random;
+mod relat_if;
 mod representation;
 mod trac_in;
+mod unit_norm;
 
 pub use grad_cos::GradCos;
 pub use grad_dot::GradDot;
 pub use influence::Influence;
 pub use inner_product::{InnerProduct, Weighting};
 pub use random::Random;
+pub use relat_if::{RelatIf, Relative};
 pub use representation::{RepresentationSimilarity, Similarity};
 pub use trac_in::TracIn;
+pub use unit_norm::UnitNorm;
 
 use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series, SortMultipleOptions};
 use tch::Tensor;
@@ -48,6 +52,37 @@ pub trait Attributor {
     /// the measurement.
     fn self_scores(&self) -> Result<Tensor>;
 
+    /// Score of each example of a dataset for itself, `[n]`, with the number explained on both sides: what divides the rows of
+    /// [`UnitNorm`].
+    ///
+    /// Errors: [`Error::Unsupported`] where the method has no such score.
+    fn own_scores(&self, data: &Dataset) -> Result<Tensor> {
+        let _ = data;
+        Err(Error::Unsupported(format!("{} has no score of a test example for itself", self.name())))
+    }
+
+    /// Length of the change of the parameters that each train example stands for, `‖P ∇o(z)‖`, `[n_train]`: what divides the
+    /// columns of [`RelatIf`] by parameters.
+    ///
+    /// Errors: [`Error::Unsupported`] where the method has no parameters.
+    fn train_lengths(&self) -> Result<Tensor> {
+        Err(Error::Unsupported(format!("{} does not move parameters", self.name())))
+    }
+
+    /// Score of each train example for a *group* of test examples, `[n_train]`: the sum over the group, to first order the change
+    /// of the summed measurement.
+    ///
+    /// Cost: gradient methods sum the test gradients first, so that one system is solved for the whole group.
+    fn together(&self, test: &Dataset) -> Result<Tensor> {
+        let matrix = self.matrix(test)?;
+        guarded(|| Ok(matrix.sum_dim_intlist([0i64].as_slice(), false, None::<tch::Kind>)))
+    }
+
+    /// [`together`](Attributor::together) as a table in the order of the train examples: `train`, `score`, then the metadata.
+    fn group_scores(&self, test: &Dataset) -> Result<DataFrame> {
+        table(self.train(), "score", &self.together(test)?)
+    }
+
     /// Scores of all train examples for each test example.
     fn score(&self, test: &Dataset) -> Result<Scores> {
         Scores::new(self.matrix(test)?, self.name(), test, self.train())
@@ -58,13 +93,7 @@ pub trait Attributor {
     /// Columns: `train` (example id), `self_influence`, then the metadata. Large values mark examples that the model could
     /// only learn by heart: mislabelled and atypical ones.
     fn self_influence(&self) -> Result<DataFrame> {
-        let scores = self.self_scores()?;
-        let values = guarded(|| Ok(Vec::<f32>::try_from(&scores.contiguous())?))?;
-        let frame = self.train().frame();
-        let mut table: Vec<Column> = vec![frame.column("example")?.clone().with_name("train".into())];
-        table.push(Series::new("self_influence".into(), values).into_column());
-        table.extend(frame.columns().iter().filter(|c| c.name().as_str() != "example").cloned());
-        Ok(DataFrame::new(frame.height(), table)?)
+        table(self.train(), "self_influence", &self.self_scores()?)
     }
 
     /// The `k` train examples with the largest self-influence, largest first: where to look for wrong labels.
@@ -78,6 +107,16 @@ pub trait Attributor {
         let order = SortMultipleOptions::default().with_order_descending(true).with_maintain_order(true);
         Ok(table.sort(["self_influence"], order)?.head(Some(k)))
     }
+}
+
+/// One number for each train example, with its id before and its metadata after.
+fn table(train: &Dataset, name: &str, values: &Tensor) -> Result<DataFrame> {
+    let values = guarded(|| Ok(Vec::<f32>::try_from(&values.contiguous())?))?;
+    let frame = train.frame();
+    let mut table: Vec<Column> = vec![frame.column("example")?.clone().with_name("train".into())];
+    table.push(Series::new(name.into(), values).into_column());
+    table.extend(frame.columns().iter().filter(|c| c.name().as_str() != "example").cloned());
+    Ok(DataFrame::new(frame.height(), table)?)
 }
 
 /// Every method with its default options: add a line, and the laws, the benchmark and the tables include it.

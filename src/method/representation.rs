@@ -133,14 +133,30 @@ impl Attributor for Fitted {
     }
 
     fn self_scores(&self) -> Result<Tensor> {
+        let lengths = self.points.iter().map(|(_, features)| self.of_itself(features));
+        self.mean(lengths.collect::<Result<Vec<_>>>()?)
+    }
+
+    fn own_scores(&self, data: &Dataset) -> Result<Tensor> {
+        let lengths = self.points.iter().map(|(snapshot, _)| {
+            snapshot.check(data, snapshot.measurement(Of::Objective))?;
+            self.of_itself(&self.options.features(snapshot, data)?)
+        });
+        self.mean(lengths.collect::<Result<Vec<_>>>()?)
+    }
+}
+
+impl Fitted {
+    fn of_itself(&self, features: &Tensor) -> Result<Tensor> {
         guarded(|| {
-            let mut total = Tensor::zeros([self.train.len() as i64], (Kind::Float, Device::Cpu));
-            for (_, features) in &self.points {
-                if self.options.similarity != Similarity::Euclidean {
-                    total += features.square().sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
-                }
-            }
-            Ok(total / self.points.len() as f64)
+            Ok(match self.options.similarity {
+                Similarity::Euclidean => Tensor::zeros([features.size()[0]], (Kind::Float, Device::Cpu)),
+                _ => features.square().sum_dim_intlist([1i64].as_slice(), false, Kind::Float),
+            })
         })
+    }
+
+    fn mean(&self, values: Vec<Tensor>) -> Result<Tensor> {
+        guarded(|| Ok(Tensor::stack(&values, 0).mean_dim([0i64].as_slice(), false, None::<Kind>)))
     }
 }

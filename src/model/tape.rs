@@ -38,6 +38,8 @@ pub(crate) struct Record {
     pub operation: Operation,
     /// What the layer saw, detached: its input, or for norms the normalised input.
     pub input: Tensor,
+    /// The same with its graph, for second derivatives.
+    pub attached: Tensor,
     /// What it gave, part of the autograd graph.
     pub output: Tensor,
     /// Version of the output when recorded: a later in-place operation on it would falsify the gradient, and raises it.
@@ -165,6 +167,7 @@ impl Tape {
             bias: bias.map(Tensor::shallow_clone),
             operation,
             input: input.detach(),
+            attached: input.shallow_clone(),
             output: output.shallow_clone(),
             version: output.internal_version(),
         });

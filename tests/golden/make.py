@@ -406,7 +406,7 @@ def verdict(scaled):
 README = """# Golden files
 
 Written by `make.py`; do not edit by hand. Scores of three small models on the UCI digits by other software, and single
-layers by torch, to compare this library with.
+layers by torch, to compare this library with. [CURVATURE.md](CURVATURE.md) has the curvature methods at the same checkpoints.
 
 Versions: torch {torch}, dattri {dattri}, numpy {numpy}, safetensors {safetensors}, Python {python}. Command, from the
 repository's root:

@@ -1,0 +1,93 @@
+//! The solvers as functions over any [`Operator`], for work on new methods.
+
+use std::rc::Rc;
+
+use tch::Tensor;
+
+use super::explicit::Factored;
+use super::system::System;
+use super::{ConjugateGradient, Damping, Matrix, Preconditioner, check_rows};
+use crate::dataset::Dataset;
+use crate::error::{Result, guarded};
+use crate::gradient::Operator;
+use crate::snapshot::Snapshot;
+
+/// The curvature matrix of a network at a snapshot over a dataset, by its products with vectors.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let data = dataset::digits()?.head(100)?;
+/// let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 8, 10])).train(&Trainer { epochs: 1, ..default() }, &data)?;
+/// let hessian = curvature::operator(task.snapshot(0)?, &data, Matrix::Hessian)?;
+/// let vector = Tensor::ones([1, hessian.p()], (ascribe::tch::Kind::Float, ascribe::tch::Device::Cpu));
+/// assert_eq!(hessian.product(&vector)?.size(), [1, 610]);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub fn operator(snapshot: impl Into<Rc<Snapshot>>, train: &Dataset, matrix: Matrix) -> Result<Box<dyn Operator>> {
+    matrix.operator(&snapshot.into(), train)
+}
+
+/// `(H + λ)⁻¹ v` for rows `v` `[k, p]` by forming and factoring H.
+///
+/// Errors: [`Error::Numerical`](crate::Error::Numerical) where `H + λ` is not positive definite.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let f = Function::hessian(|x: &[Tensor]| x[0].exp().sum(None::<ascribe::tch::Kind>), &[Tensor::from_slice(&[0.0f32, 1.0])])?;
+/// let rows = Tensor::from_slice(&[1.0f32, 1.0]).view([1, 2]);
+/// let solved = curvature::ihvp_explicit(&f, &rows, Damping::Absolute(0.0))?;
+/// assert!((solved.double_value(&[0, 1]) - (-1f64).exp()).abs() < 1e-6);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub fn ihvp_explicit(operator: &dyn Operator, v: &Tensor, damping: Damping) -> Result<Tensor> {
+    check_rows(v, operator.p())?;
+    let damping = damping.value("damping", || operator.mean_eigenvalue())?;
+    let dense = operator.dense()?;
+    guarded(|| Factored::new(dense, damping)?.apply(v))
+}
+
+/// `(H + λ)⁻¹ v` for rows `v` `[k, p]` by conjugate gradients; `options.matrix` plays no part.
+///
+/// Errors: [`Error::Numerical`](crate::Error::Numerical) where the curvature is not positive or the iterations do not suffice.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let f = Function::hessian(|x: &[Tensor]| x[0].exp().sum(None::<ascribe::tch::Kind>), &[Tensor::from_slice(&[0.0f32, 1.0])])?;
+/// let rows = Tensor::from_slice(&[1.0f32, 1.0]).view([1, 2]);
+/// let solved = curvature::ihvp_cg(&f, &rows, &ConjugateGradient { damping: Damping::Absolute(0.0), ..default() })?;
+/// assert!((solved.double_value(&[0, 1]) - (-1f64).exp()).abs() < 1e-6);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub fn ihvp_cg(operator: &dyn Operator, v: &Tensor, options: &ConjugateGradient) -> Result<Tensor> {
+    check_rows(v, operator.p())?;
+    let damping = options.check(|| operator.mean_eigenvalue())?;
+    let preconditioner = options.preconditioner(operator, damping)?;
+    guarded(|| System { operator, damping, preconditioner: preconditioner.as_deref(), options }.solve(v))
+}
+
+/// [`ihvp_cg`] with an approximate inverse of `H + λ` of your own, which must be symmetric and positive definite.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// use ascribe::tch::Kind;
+/// struct Known(Tensor); // the inverse itself: one iteration
+/// impl Preconditioner for Known {
+///     fn apply(&self, rows: &Tensor) -> ascribe::Result<Tensor> { Ok(rows / &self.0) }
+/// }
+/// let x = Tensor::from_slice(&[0.0f32, 3.0, 6.0]);
+/// let f = Function::hessian(|x: &[Tensor]| x[0].exp().sum(None::<Kind>), &[x.shallow_clone()])?;
+/// let options = ConjugateGradient { damping: Damping::Absolute(0.0), iterations: 1, ..default() };
+/// let solved = curvature::ihvp_cg_preconditioned(&f, &Tensor::ones([1, 3], (Kind::Float, x.device())), &options, &Known(x.exp()))?;
+/// assert!((solved.squeeze_dim(0) * x.exp() - 1.0).abs().max().double_value(&[]) < 1e-5);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub fn ihvp_cg_preconditioned(
+    operator: &dyn Operator,
+    v: &Tensor,
+    options: &ConjugateGradient,
+    preconditioner: &dyn Preconditioner,
+) -> Result<Tensor> {
+    check_rows(v, operator.p())?;
+    let damping = options.check(|| operator.mean_eigenvalue())?;
+    guarded(|| System { operator, damping, preconditioner: Some(preconditioner), options }.solve(v))
+}

@@ -1,0 +1,87 @@
+//! Answers: which train examples point where the test example points, whatever the lengths?
+//! Formula: `s(z', z) / √(s(z', z') s(z, z))`, the cosine in the geometry of a method's own scores s, in [−1, 1] where these are
+//! inner products.
+//! Parts: any method; rows are divided by the number explained, columns by the objective.
+//! Cost: the method's self-influence on both sides. Defaults: none to choose.
+//! Misleads: says nothing of strength; every example is its own best proponent, so self-influence is 1 throughout.
+//! Reference: Chang et al. 2024 for preconditioned gradients (arXiv 2410.17413); `GradCos` is the plain case.
+
+use tch::Tensor;
+
+use super::relat_if::{reciprocal, root};
+use super::{Attributor, Method};
+use crate::dataset::Dataset;
+use crate::error::{Result, guarded};
+use crate::task::Task;
+
+/// Cosines in the geometry of any method.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let (train, test) = dataset::digits()?.split(100, 10, 0)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 3, ..default() }, &train)?;
+/// let scores = UnitNorm::new(Influence::new(Ekfac::default())).fit(&task, &train)?.score(&test)?;
+/// assert!(scores.tensor().abs().max().double_value(&[]) < 1.001);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+pub struct UnitNorm {
+    /// Whose scores.
+    pub method: Box<dyn Method>,
+}
+
+impl UnitNorm {
+    /// Wraps a method.
+    pub fn new(method: impl Method + 'static) -> UnitNorm {
+        UnitNorm { method: Box::new(method) }
+    }
+}
+
+impl Method for UnitNorm {
+    fn name(&self) -> String {
+        format!("{}, unit norm", self.method.name())
+    }
+
+    fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
+        let inner = self.method.fit(task, train)?;
+        let factors = reciprocal(&root(&inner.self_scores()?)?)?;
+        Ok(Box::new(Fitted { name: self.name(), inner, factors }))
+    }
+}
+
+struct Fitted {
+    name: String,
+    inner: Box<dyn Attributor>,
+    /// One for each train example.
+    factors: Tensor,
+}
+
+impl Fitted {
+    fn rows(&self, data: &Dataset) -> Result<Tensor> {
+        reciprocal(&root(&self.inner.own_scores(data)?)?)
+    }
+}
+
+impl Attributor for Fitted {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn train(&self) -> &Dataset {
+        self.inner.train()
+    }
+
+    fn matrix(&self, test: &Dataset) -> Result<Tensor> {
+        let (matrix, rows) = (self.inner.matrix(test)?, self.rows(test)?);
+        guarded(|| Ok(matrix * &self.factors * rows.unsqueeze(1)))
+    }
+
+    fn self_scores(&self) -> Result<Tensor> {
+        let scores = self.inner.self_scores()?;
+        guarded(|| Ok(scores * self.factors.square()))
+    }
+
+    fn own_scores(&self, data: &Dataset) -> Result<Tensor> {
+        let (scores, rows) = (self.inner.own_scores(data)?, self.rows(data)?);
+        guarded(|| Ok(scores * rows.square()))
+    }
+}
