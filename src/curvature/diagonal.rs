@@ -74,7 +74,7 @@ fn diagonal(square: &MeanSquare) -> Result<(Tensor, Vec<Columns>)> {
 
 /// Sums of squares over examples and covectors, `[len]`, float64.
 fn squares(roots: &Roots, block: &RootBlock) -> Result<Tensor> {
-    if let RootForm::Outer { a, delta } = &block.form
+    if let RootForm::Outer { a, delta, .. } = &block.form
         && a.size()[2] == 1
     {
         // One outer product: its squares are the outer product of squares.

@@ -167,7 +167,7 @@ fn extended(a: &Tensor, unit: Option<&Tensor>, bias: bool) -> Tensor {
 impl Moments {
     fn new(block: &RootBlock) -> Moments {
         match &block.form {
-            RootForm::Outer { a, delta } => {
+            RootForm::Outer { a, delta, .. } => {
                 let (g, input, output) = (a.size()[1], a.size()[3] + i64::from(block.columns.bias.is_some()), delta.size()[4]);
                 let (a, s) = (Tensor::zeros([g, input, input], WIDE), Tensor::zeros([g, output, output], WIDE));
                 Moments::Outer { a, s, positions: 0.0 }
@@ -185,14 +185,19 @@ impl Moments {
 
     fn add(&mut self, block: &RootBlock) {
         match (self, &block.form) {
-            (Moments::Outer { a, s, positions }, RootForm::Outer { a: inputs, delta }) => {
-                let inputs = extended(inputs, None, block.columns.bias.is_some());
-                let (n, g, t) = (inputs.size()[0], inputs.size()[1], inputs.size()[2]);
+            (Moments::Outer { a, s, positions }, RootForm::Outer { a: inputs, delta, mask }) => {
+                let mut inputs = extended(inputs, None, block.columns.bias.is_some());
+                let mut counted = (inputs.size()[0] * inputs.size()[2]) as f64;
+                if let Some(mask) = mask {
+                    inputs = inputs * mask.unsqueeze(1).unsqueeze(-1);
+                    counted = mask.sum(Kind::Double).double_value(&[]);
+                }
+                let g = inputs.size()[1];
                 for group in 0..g {
                     let _ = a.get(group).g_add_(&second_moment(&inputs.select(1, group).flatten(0, 1)));
                     let _ = s.get(group).g_add_(&second_moment(&delta.select(2, group).flatten(0, 2)));
                 }
-                *positions += (n * t) as f64;
+                *positions += counted;
             }
             (Moments::Lookup { rows, s, positions }, RootForm::Lookup { index, delta }) => {
                 let counts = index.reshape([-1]).bincount(None::<Tensor>, rows.size()[0]).to_kind(Kind::Double);
@@ -246,7 +251,7 @@ impl Eigenbasis {
     /// Sums of squares of the vectors in the basis, float64; `None` where the eigenvalues are exact already.
     fn squares(&self, roots: &Roots, block: &RootBlock) -> Result<Option<Tensor>> {
         Ok(match (self, &block.form) {
-            (Eigenbasis::Outer { qa, qs, .. }, RootForm::Outer { a, delta }) => {
+            (Eigenbasis::Outer { qa, qs, .. }, RootForm::Outer { a, delta, .. }) => {
                 let a = extended(a, None, block.columns.bias.is_some()).matmul(&qa.unsqueeze(0)); // [n, g, t, in]
                 let (g, t, n, c) = (a.size()[1], a.size()[2], a.size()[0], delta.size()[1]);
                 let delta = delta.matmul(&qs.view([1, 1, g, qs.size()[1], qs.size()[2]])); // [n, c, g, t, out]
@@ -437,7 +442,7 @@ impl Layer {
                     }
                     false => (a, None),
                 };
-                Form::Outer(Outer { a, delta, unit })
+                Form::Outer(Outer { a, delta, unit, mask: None })
             }
             _ => Form::Dense(self.apply(&block.dense()?)),
         };

@@ -29,6 +29,8 @@ pub(crate) struct Outer {
     pub delta: Tensor,
     /// `u`, the bias's own input, `[n, g, t]`; 1 everywhere unless a preconditioner has mapped it.
     pub unit: Option<Tensor>,
+    /// Which positions count, `[n, t]`; the statistics of Kronecker factors leave out the rest, such as padding.
+    pub mask: Option<Tensor>,
 }
 
 impl Outer {
@@ -47,7 +49,12 @@ impl Outer {
     /// Some of the examples.
     fn narrow(&self, start: i64, len: i64) -> Outer {
         let part = |x: &Tensor| x.narrow(0, start, len);
-        Outer { a: part(&self.a), delta: part(&self.delta), unit: self.unit.as_ref().map(part) }
+        Outer {
+            a: part(&self.a),
+            delta: part(&self.delta),
+            unit: self.unit.as_ref().map(part),
+            mask: self.mask.as_ref().map(part),
+        }
     }
 
     /// Derivatives of the layer's outputs along `k` directions `[k, len]`, one for each position: `[n, k, g, t, out]`.

@@ -214,8 +214,8 @@ fn group(snapshot: &Snapshot, records: Vec<Record>, n: i64) -> Option<Vec<Group>
 
 /// What one use of a layer saw, in the shape its gradient needs.
 enum Seen {
-    /// `[n, 1, t, in]`
-    Outer(Tensor),
+    /// `[n, 1, t, in]`, and which positions count, `[n, t]`.
+    Outer(Tensor, Option<Tensor>),
     /// Patches, `[n, g, t, in]`
     Unfolded(Tensor),
     /// `[n, positions, width]`, or `[n, channels, positions]`; the dimension of the positions.
@@ -232,7 +232,11 @@ impl Seen {
     fn new(record: &Record, n: i64) -> Result<Seen> {
         let input = &record.input;
         Ok(match &record.operation {
-            Operation::Linear => Seen::Outer(input.reshape([n, 1, -1, input.size().last().copied().unwrap_or(1)])),
+            Operation::Linear => {
+                let a = input.reshape([n, 1, -1, input.size().last().copied().unwrap_or(1)]);
+                let counts = record.mask.as_ref().filter(|mask| mask.size() == [n, a.size()[2]]);
+                Seen::Outer(a, counts.map(Tensor::shallow_clone))
+            }
             Operation::Convolution(options) => {
                 let kernel = record.kernel();
                 let patches = input.im2col(kernel, options.dilation, options.padding, options.stride);
@@ -248,14 +252,15 @@ impl Seen {
     /// The gradient, where `δ` is the derivative in the layer's output.
     fn form(&self, delta: &Tensor, n: i64, bias: bool) -> Form {
         match self {
-            Seen::Outer(a) => {
+            Seen::Outer(a, mask) => {
                 let delta = delta.reshape([n, 1, a.size()[2], -1]);
-                Form::Outer(Outer { a: a.shallow_clone(), delta, unit: None })
+                let mask = mask.as_ref().map(Tensor::shallow_clone);
+                Form::Outer(Outer { a: a.shallow_clone(), delta, unit: None, mask })
             }
             Seen::Unfolded(a) => {
                 // Convolutions give the positions last.
                 let delta = delta.reshape([n, a.size()[1], -1, a.size()[2]]).transpose(2, 3).contiguous();
-                Form::Outer(Outer { a: a.shallow_clone(), delta, unit: None })
+                Form::Outer(Outer { a: a.shallow_clone(), delta, unit: None, mask: None })
             }
             Seen::Scale(a, over) => scale(a, &delta.reshape(a.size().as_slice()), *over, bias),
             Seen::Lookup(index, padding) => {
@@ -291,7 +296,14 @@ fn join(mut forms: Vec<Form>, group: &Group) -> Result<Form> {
             forms.iter().filter_map(of).collect::<Vec<_>>()
         };
         let (a, delta) = (Tensor::cat(&parts(|o| &o.a), 2), Tensor::cat(&parts(|o| &o.delta), 2));
-        return Ok(Form::Outer(Outer { a, delta, unit: None }));
+        let masks = forms.iter().filter_map(|form| match form {
+            Form::Outer(Outer { mask: Some(mask), .. }) => Some(mask.shallow_clone()),
+            Form::Outer(outer) => Some(Tensor::ones([outer.a.size()[0], outer.a.size()[2]], (Kind::Bool, tch::Device::Cpu))),
+            _ => None,
+        });
+        let masked = forms.iter().any(|form| matches!(form, Form::Outer(Outer { mask: Some(_), .. })));
+        let mask = masked.then(|| Tensor::cat(&masks.collect::<Vec<_>>(), 1));
+        return Ok(Form::Outer(Outer { a, delta, unit: None, mask }));
     }
     if forms.iter().all(|f| matches!(f, Form::Lookup { .. })) {
         let parts = |pick: fn(&Form) -> Option<&Tensor>| forms.iter().filter_map(pick).collect::<Vec<_>>();

@@ -26,8 +26,8 @@ pub(crate) struct RootBlock {
 }
 
 pub(crate) enum RootForm {
-    /// `a` `[n, g, t, in]`, `δ` `[n, c, g, t, out]`.
-    Outer { a: Tensor, delta: Tensor },
+    /// `a` `[n, g, t, in]`, `δ` `[n, c, g, t, out]`, which positions count `[n, t]`.
+    Outer { a: Tensor, delta: Tensor, mask: Option<Tensor> },
     /// Rows `[n, t]` of a table, `δ` `[n, c, t, width]`.
     Lookup { index: Tensor, delta: Tensor },
     /// `[n, c, len]`.
@@ -48,7 +48,9 @@ impl Roots {
                 Form::Outer(Outer { delta, .. }) | Form::Lookup { delta, .. } | Form::Dense(delta) => delta,
             });
             let form = match &first.form {
-                Form::Outer(outer) => RootForm::Outer { a: outer.a.shallow_clone(), delta },
+                Form::Outer(outer) => {
+                    RootForm::Outer { a: outer.a.shallow_clone(), delta, mask: outer.mask.as_ref().map(Tensor::shallow_clone) }
+                }
                 Form::Lookup { index, .. } => RootForm::Lookup { index: index.shallow_clone(), delta },
                 Form::Dense(_) => RootForm::Dense(delta),
             };
@@ -61,8 +63,8 @@ impl Roots {
     pub fn set(&self, c: i64) -> Gradients {
         let blocks = self.blocks.iter().map(|block| {
             let form = match &block.form {
-                RootForm::Outer { a, delta } => {
-                    Form::Outer(Outer { a: a.shallow_clone(), delta: delta.select(1, c), unit: None })
+                RootForm::Outer { a, delta, .. } => {
+                    Form::Outer(Outer { a: a.shallow_clone(), delta: delta.select(1, c), unit: None, mask: None })
                 }
                 RootForm::Lookup { index, delta } => Form::Lookup { index: index.shallow_clone(), delta: delta.select(1, c) },
                 RootForm::Dense(rows) => Form::Dense(rows.select(1, c)),
@@ -129,8 +131,8 @@ impl RootBlock {
             along.view([n, k, -1]).matmul(&delta.reshape([n, c, -1]).transpose(1, 2))
         };
         match &self.form {
-            RootForm::Outer { a, delta } => {
-                let along = Outer { a: a.shallow_clone(), delta: delta.select(1, 0), unit: None };
+            RootForm::Outer { a, delta, .. } => {
+                let along = Outer { a: a.shallow_clone(), delta: delta.select(1, 0), unit: None, mask: None };
                 by_covector(along.along(directions, self.columns.bias.is_some()), delta)
             }
             RootForm::Lookup { index, delta } => {
@@ -147,10 +149,10 @@ impl RootBlock {
     fn spread(&self, x: &Tensor) -> Tensor {
         let (n, k) = (x.size()[0], x.size()[1]);
         match &self.form {
-            RootForm::Outer { a, delta } => {
+            RootForm::Outer { a, delta, .. } => {
                 let (g, t, out) = (delta.size()[2], delta.size()[3], delta.size()[4]);
                 let mixed = x.matmul(&delta.reshape([n, delta.size()[1], -1])).view([n, k, g, t, out]);
-                let outer = Outer { a: a.shallow_clone(), delta: delta.select(1, 0), unit: None };
+                let outer = Outer { a: a.shallow_clone(), delta: delta.select(1, 0), unit: None, mask: None };
                 outer.spread(&mixed, self.columns.bias.is_some())
             }
             RootForm::Lookup { index, delta } => {
