@@ -325,6 +325,25 @@ fn attention_layers() {
     attention().into_iter().for_each(check);
 }
 
+/// Inputs of a ReLU that are zero but for rounding, which differs with the size of the batch.
+#[test]
+fn rounding_at_a_kink_does_not_send_a_network_to_the_loop() {
+    let (weight, x) = (noise(&[64, 512], 5), noise(&[1, 512], 6));
+    let data = Dataset::new(x.repeat([3, 1]), Tensor::from_slice(&[0i64, 1, 2])).unwrap();
+    let bias = -(x.to_kind(Kind::Double).matmul(&weight.to_kind(Kind::Double).transpose(0, 1))).squeeze().to_kind(Kind::Float);
+    let tensors = [("a.weight", weight), ("a.bias", bias), ("b.weight", noise(&[3, 64], 7)), ("b.bias", noise(&[3], 8))];
+    let tensors = tensors.into_iter().map(|(name, tensor)| (name.to_string(), tensor)).collect();
+    let task = Task::new(|p: &nn::Path| {
+        let (a, b) = (layer::linear(p / "a", 512, 64), layer::linear(p / "b", 64, 3));
+        net(move |x, tape| {
+            let hidden = tape.linear("a", &a, x).relu();
+            tape.linear("b", &b, &hidden)
+        })
+    });
+    let task = task.with_checkpoints(vec![Checkpoint::new(0, 1, 0.1, tensors)]).unwrap();
+    assert_eq!(task.snapshot(0).unwrap().gradients(Of::Objective, &data).unwrap().describe().len(), 2);
+}
+
 /// The products of all positions with all positions go in tiles: more than one here, with remainders.
 #[test]
 fn long_sequences_are_tiled() {

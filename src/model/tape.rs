@@ -45,7 +45,6 @@ pub(crate) struct Record {
     /// Version of the output when recorded: a later in-place operation on it would falsify the gradient, and raises it.
     pub version: i64,
     /// Which positions count, `[n, t]`, bool; the others are padding, to be left out of statistics. Gradients do not need it.
-    #[allow(dead_code)] // read by curvatures that keep statistics of positions
     pub mask: Option<Tensor>,
 }
 
@@ -215,3 +214,7 @@ fn positions(operation: &Operation, weight: &Tensor, input: &Tensor, output: &Te
     };
     (n, t)
 }
+
+#[cfg(test)]
+#[path = "tape_tests.rs"]
+mod tests;
