@@ -568,12 +568,15 @@ fn lissa_on_regression() {
     let v = Tensor::from_slice(&[0.7f32, -0.3]).view([1, 2]);
     let exact = curvature::ihvp_explicit(hessian.as_ref(), &v, FREE).unwrap();
     let error = |options: Lissa| {
-        let solved = curvature::ihvp_lissa(hessian.as_ref(), &v, &options).unwrap();
-        (solved - &exact).abs().max().double_value(&[])
+        // Over seeds, so that what is left is bias and not one draw's noise.
+        let seeds = if options.batch_size == 500 { 1 } else { 20 };
+        let solved = (0..seeds).map(|seed| curvature::ihvp_lissa(hessian.as_ref(), &v, &Lissa { seed, ..options }).unwrap());
+        let mean = Tensor::cat(&solved.collect::<Vec<_>>(), 0).mean_dim([0i64].as_slice(), true, None::<Kind>);
+        (mean - &exact).abs().max().double_value(&[])
     };
     let some = Lissa { damping: FREE, depth: 100, ..default() };
     assert!(error(Lissa { batch_size: 500, ..some }) < 1e-3);
-    for options in [Lissa { batch_size: 1, repeats: 100, ..some }, Lissa { batch_size: 4, repeats: 10, ..some }] {
+    for options in [Lissa { batch_size: 1, repeats: 20, ..some }, Lissa { batch_size: 4, repeats: 10, ..some }] {
         assert!(error(options) < 0.08 * exact.abs().max().double_value(&[]).max(1.0), "{options:?}: {:.3}", error(options));
     }
 }

@@ -174,7 +174,7 @@ impl Block {
                 let (g, t, (input, output)) = (outer.g(), outer.t(), outer.widths());
                 (g * t * t * (input + output + 3 * FLOPS_PER_TOUCH)).min(self.len())
             }
-            Form::Lookup { index, delta } => index.size()[1].pow(2) * (delta.size()[2] + 3 * FLOPS_PER_TOUCH),
+            Form::Lookup { index, delta } => (index.size()[1].pow(2) * (delta.size()[2] + 3 * FLOPS_PER_TOUCH)).min(self.len()),
             Form::Dense(_) => self.len(),
         }
     }
@@ -239,7 +239,9 @@ impl Block {
             {
                 outer_gram(mine, theirs, self.has_bias())
             }
-            (Form::Lookup { index, delta }, Form::Lookup { index: other_index, delta: epsilon }) => {
+            (Form::Lookup { index, delta }, Form::Lookup { index: other_index, delta: epsilon })
+                if !self.table_cheaper_dense(other_index.size()[1], other_index.size()[0], index.size()[0]) =>
+            {
                 lookup_gram(index, delta, other_index, epsilon)
             }
             _ => self.dense()?.matmul(&other.dense()?.transpose(0, 1)),
@@ -249,9 +251,19 @@ impl Block {
     /// Whether meeting `partners` gradients like these is cheaper with formed gradients than with the factors, for a side of `m`.
     pub fn cheaper_dense(&self, m: i64, partners: i64) -> bool {
         match &self.form {
-            Form::Dense(_) | Form::Lookup { .. } => false,
+            Form::Dense(_) => false,
+            Form::Lookup { index, .. } => self.table_cheaper_dense(index.size()[1], m, partners),
             Form::Outer(outer) => cheaper_dense(outer, outer.t(), m, partners),
         }
+    }
+
+    /// The same for rows of a table: all positions with all `u` positions, against the whole table.
+    fn table_cheaper_dense(&self, u: i64, m: i64, partners: i64) -> bool {
+        let Form::Lookup { index, delta } = &self.form else { return false };
+        let (t, width, len) = (index.size()[1], delta.size()[2], self.len());
+        let factored = t * u * (width + 3 * FLOPS_PER_TOUCH);
+        let forming = |positions: i64| FLOPS_PER_TOUCH * (len + positions * width);
+        len + forming(t) / m.max(1) + forming(u) / partners.max(1) < factored
     }
 
     /// Squared lengths, `[n]`.

@@ -51,10 +51,6 @@ impl MeanSquare {
         Ok(square)
     }
 
-    pub fn snapshot(&self) -> &Rc<Snapshot> {
-        &self.snapshot
-    }
-
     /// Number of examples.
     pub fn n(&self) -> i64 {
         self.train.len() as i64

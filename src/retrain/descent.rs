@@ -131,7 +131,7 @@ impl Descent<'_> {
             q -= change * &share;
             shares.push(share);
         }
-        let mut r = self.preconditioner.apply(&q)?.to_kind(Kind::Double);
+        let mut r = self.preconditioner.apply(&q.to_kind(Kind::Float))?.to_kind(Kind::Double);
         for ([moved, change, scale], share) in rows.pairs.iter().zip(shares.iter().rev()) {
             r += moved * (share - dot(change, &r) * scale);
         }

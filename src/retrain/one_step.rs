@@ -69,8 +69,8 @@ impl OneStep {
                 let (slopes, curves) = network.in_outputs(&linear.outputs(&rows, &minimum.theta), &targets)?;
                 // Row (i, e) of U: the input of example i at the weights of output e.
                 let u = Tensor::eye(c, F64).view([1, c, c, 1]) * rows.view([k, 1, 1, -1]); // [k, c, c, d]
-                let v = minimum.preconditioner.apply(&linear.flatten(&u.reshape([k * c, c, -1]), network.p()))?;
-                let v = v.to_kind(Kind::Double); // [k * c, p]
+                let u = linear.flatten(&u.reshape([k * c, c, -1]), network.p()).to_kind(Kind::Float);
+                let v = minimum.preconditioner.apply(&u)?.to_kind(Kind::Double); // [k * c, p]
                 let m = linear.matrices(&v).view([k, c, c, -1]).matmul(&rows.view([k, 1, -1, 1])).squeeze_dim(3); // [k, e, f], symmetric
                 let system = Tensor::eye(c, F64) - curves.matmul(&m.transpose(1, 2)) / n;
                 let x = Tensor::linalg_solve(&system, &(slopes / n).unsqueeze(2), true); // [k, c, 1]
