@@ -8,6 +8,10 @@ use crate::tasks::{self, assert_close, clusters, difference};
 fn each(law: impl Fn(&str, &dyn Method, &Task, &Dataset, &Dataset)) {
     for (name, task, train, test) in tasks::all() {
         for method in tasks::methods() {
+            if name == "loop" && tasks::needs_tape(method.as_ref()) {
+                assert!(matches!(method.fit(&task, &train), Err(Error::Unsupported(_))), "{}", method.name());
+                continue;
+            }
             law(&format!("{} on {name}", method.name()), method.as_ref(), &task, &train, &test);
         }
     }

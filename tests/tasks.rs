@@ -68,15 +68,23 @@ pub fn methods() -> Vec<Box<dyn Method>> {
     let strong = Damping::Absolute(2.0);
     let mut methods = method::all();
     for method in &mut methods {
-        match method.name().as_str() {
-            "Influence (explicit Hessian)" => *method = Box::new(Influence::new(Explicit { damping: strong, ..default() })),
-            "Influence (conjugate gradients)" => {
-                *method = Box::new(Influence::new(ConjugateGradient { damping: strong, ..default() }));
-            }
-            _ => {}
-        }
+        let suited = match method.name().as_str() {
+            "Influence (explicit Hessian)" => Influence::new(Explicit { damping: strong, ..default() }),
+            "Influence (conjugate gradients)" => Influence::new(ConjugateGradient { damping: strong, ..default() }),
+            "Influence (LiSSA)" => Influence::new(Lissa { damping: strong, depth: 300, batch_size: 1000, ..default() }),
+            "Influence (Arnoldi)" => Influence::new(Arnoldi { damping: strong, complement: true, ..default() }),
+            // A sum of few outer products is chosen anew for each train set.
+            "Influence (EK-FAC)" => Influence::new(Ekfac { tolerance: 0.0, ..default() }),
+            _ => continue,
+        };
+        *method = Box::new(suited);
     }
     methods
+}
+
+/// Whether a method has no answer for networks whose parameters the tape does not see.
+pub fn needs_tape(method: &dyn Method) -> bool {
+    method.name().contains("K-FAC")
 }
 
 /// A model whose layers the tape does not see: gradients come from the loop.

@@ -23,6 +23,7 @@ pub use unit_norm::UnitNorm;
 use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series, SortMultipleOptions};
 use tch::Tensor;
 
+use crate::curvature::{Arnoldi, ConjugateGradient, DataInf, Diagonal, Ekfac, Explicit, Kfac, Lissa, Matrix, Nystrom};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::scores::Scores;
@@ -126,7 +127,17 @@ pub fn all() -> Vec<Box<dyn Method>> {
         Box::new(GradCos::default()),
         Box::new(TracIn::default()),
         Box::new(Influence::default()),
-        Box::new(Influence::new(crate::curvature::ConjugateGradient::default())),
+        Box::new(Influence::new(Explicit { matrix: Matrix::EmpiricalFisher, ..Explicit::default() })),
+        Box::new(Influence::new(ConjugateGradient::default())),
+        Box::new(Influence::new(Lissa::default())),
+        Box::new(Influence::new(Arnoldi::default())),
+        Box::new(Influence::new(Nystrom::default())),
+        Box::new(Influence::new(DataInf::default())),
+        Box::new(Influence::new(Diagonal::default())),
+        Box::new(Influence::new(Kfac::default())),
+        Box::new(Influence::new(Ekfac::default())),
+        Box::new(RelatIf::new(Influence::new(Ekfac::default()), Relative::Loss)),
+        Box::new(UnitNorm::new(Influence::new(Ekfac::default()))),
         Box::new(RepresentationSimilarity::default()),
         Box::new(Random::default()),
     ]
