@@ -8,6 +8,7 @@ mod layout;
 mod linear_head;
 mod operator;
 mod replicate;
+mod states;
 pub(crate) mod stream;
 
 pub(crate) use block::{Block, Form};
