@@ -52,6 +52,7 @@ fn check<M: 'static>(name: &str, inputs: Tensor, make: fn(&nn::Path) -> M, forwa
     let expected = single.product(&vectors).unwrap();
     assert!(expected.abs().max().double_value(&[]) > 1e-4, "{name}: no curvature");
     assert_close(&many.product(&vectors).unwrap(), &expected, 2e-5, name);
+    assert_close(&many.dense().unwrap(), &single.dense().unwrap(), 2e-5, &format!("{name}, dense"));
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub fn methods() -> Vec<Box<dyn Method>> {
         let suited = match method.name().as_str() {
             "Influence (explicit Hessian)" => Influence::new(Explicit { damping: strong, ..default() }),
             "Influence (conjugate gradients)" => Influence::new(ConjugateGradient { damping: strong, ..default() }),
-            "Influence (LiSSA)" => Influence::new(Lissa { damping: strong, depth: 300, batch_size: 1000, ..default() }),
+            "Influence (LiSSA)" => Influence::new(Lissa { damping: strong, depth: 40, batch_size: 1000, ..default() }),
             "Influence (Arnoldi)" => Influence::new(Arnoldi { damping: strong, complement: true, ..default() }),
             // A sum of few outer products is chosen anew for each train set.
             "Influence (EK-FAC)" => Influence::new(Ekfac { tolerance: 0.0, ..default() }),

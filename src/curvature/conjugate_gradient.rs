@@ -22,6 +22,18 @@ use crate::snapshot::Snapshot;
 /// Misleads when truncated: early stopping acts as more damping, unevenly over directions; and in a shared space a score then
 /// depends, within the residual, on the company its gradient was solved in (`shared: false` gives each its own).
 /// Reference: O'Leary 1980; Dubrulle 2001 (the variant with an orthonormal residual); Martens 2010; Koh & Liang 2017, section 3.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let data = dataset::digits()?.head(100)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 5, ..default() }, &data)?;
+/// let hessian = curvature::operator(task.snapshot(0)?, &data, Matrix::Hessian)?;
+/// let rows = task.snapshot(0)?.gradients(Of::Objective, &data.head(8)?)?.dense()?;
+/// let solved = curvature::ihvp_cg(hessian.as_ref(), &rows, &ConjugateGradient::default())?;
+/// let residual = hessian.product(&solved)? + &solved * 0.01 - &rows;
+/// assert!(residual.norm().double_value(&[]) < 1e-3 * rows.norm().double_value(&[]));
+/// # Ok::<(), ascribe::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConjugateGradient {
@@ -41,7 +53,7 @@ pub struct ConjugateGradient {
     pub precondition: Precondition,
 }
 
-/// An approximate inverse of `H + λ`, by which conjugate gradients converge in fewer iterations to the same solution.
+/// An approximate inverse of `H + λ`, by which conjugate gradients may converge in fewer iterations to the same solution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precondition {
     /// None.

@@ -16,7 +16,7 @@ use crate::snapshot::{Snapshot, all_finite};
 /// `U Λ Uᵀ = (HΩ)(ΩᵀHΩ)⁻¹(HΩ)ᵀ` with a random orthonormal Ω `[p, rank]`: the best positive semi-definite matrix below H on the
 /// space that H makes of it.
 /// Cost: `rank` products with H at once, then `rank² p`; `2 rank p` for each gradient. Memory: 3 · rank · p doubles while fitting.
-/// Defaults: rank 100, λ = 0.01 absolute. Misleads where the spectrum falls slowly: what is left out counts as zero, so the
+/// Defaults: the Gauss-Newton matrix, rank 100, λ = 0.01 absolute. Misleads where the spectrum falls slowly: what is left out counts as zero, so the
 /// solution is too large there, by up to `H/λ`. H must be positive semi-definite: a network's Hessian rarely is.
 /// Reference: Frangella, Tropp & Udell 2021 (arXiv 2110.02820), algorithm 2.1.
 ///
@@ -43,7 +43,7 @@ pub struct Nystrom {
 
 impl Default for Nystrom {
     fn default() -> Nystrom {
-        Nystrom { matrix: Matrix::Hessian, damping: Damping::Absolute(0.01), rank: 100, seed: 0 }
+        Nystrom { matrix: Matrix::GaussNewton, damping: Damping::Absolute(0.01), rank: 100, seed: 0 }
     }
 }
 
@@ -96,7 +96,7 @@ impl Nystrom {
 impl Curvature for Nystrom {
     fn name(&self) -> String {
         match self.matrix {
-            Matrix::Hessian => "Nyström".into(),
+            Matrix::GaussNewton => "Nyström".into(),
             other => format!("Nyström, {}", other.name()),
         }
     }

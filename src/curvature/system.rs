@@ -62,11 +62,14 @@ impl System<'_> {
         let mut basis = self.orthonormal(rows)?;
         let mut s = basis.z.copy();
         let mut worst = 1.0;
-        for _ in 0..self.options.iterations {
+        for iteration in 1..=self.options.iterations {
             let product = self.product(&s)?; // A S, [m, p]
             let inverse = self.inverse_curvature(&s, &product)?;
             let step = basis.coefficients.matmul(&inverse).to_kind(Kind::Float);
             let _ = x.addmm_(&step, &s);
+            if self.options.truncate && iteration == self.options.iterations {
+                return Ok(x);
+            }
             // What is left of W when its part along A S is gone, orthonormal again: V = N W'.
             let _ = basis.w.addmm_(&(-inverse).to_kind(Kind::Float), &product);
             drop(product);

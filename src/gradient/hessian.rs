@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use super::linear_head::LinearHead;
 use super::operator::{Compressed, Operator, check_vectors, dense_by_products, diagonal_by_products, mean_by_products};
 use super::stream::batch_size;
-use super::{backward, replicate};
+use super::{backward, replicate, states};
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
 use crate::model::Tape;
@@ -52,7 +52,10 @@ impl Operator for Hessian {
     fn dense(&self) -> Result<Tensor> {
         guarded(|| match &self.head {
             Some(head) => head.dense(),
-            None => dense_by_products(self),
+            None => match states::dense(&self.snapshot, &self.train)? {
+                Some(dense) => Ok(dense),
+                None => dense_by_products(self),
+            },
         })
     }
 

@@ -188,6 +188,8 @@ fn gauss_newton(snapshot: &Snapshot, outputs: &Tensor, targets: &Tensor) -> Resu
             "the Gauss-Newton matrix for {count} outputs per example (at most {MOST_OUTPUTS}); use Fisher {{ draws, seed }}"
         )));
     }
+    // In float64: where predictions saturate, float32 leaves nothing of the second derivatives but rounding.
+    let outputs = &outputs.detach().to_kind(Kind::Double).set_requires_grad(true);
     let values = snapshot.measured(Of::Objective, outputs, targets)?.sum(None::<Kind>);
     let first = backward(&values, &[outputs], true, true)?.remove(0);
     let flat = first.reshape([n, count]);
@@ -199,7 +201,7 @@ fn gauss_newton(snapshot: &Snapshot, outputs: &Tensor, targets: &Tensor) -> Resu
         let row = backward(&flat.select(1, c).sum(None::<Kind>), &[outputs], true, false)?.remove(0);
         Ok(if row.defined() { -row.detach().view([n, count]) } else { zeros() })
     });
-    let b = Tensor::stack(&rows.collect::<Result<Vec<_>>>()?, 1).to_kind(Kind::Double); // [n, outputs, outputs]
+    let b = Tensor::stack(&rows.collect::<Result<Vec<_>>>()?, 1); // [n, outputs, outputs]
     let (values, vectors) = ((&b + b.transpose(1, 2)) * 0.5).linalg_eigh("L");
     let (least, most) = (values.min().double_value(&[]), values.abs().max().double_value(&[]));
     if least < -1e-5 * most {

@@ -10,6 +10,7 @@ pub(crate) mod mean_square;
 mod operator;
 mod replicate;
 pub(crate) mod roots;
+mod states;
 pub(crate) mod stream;
 
 pub(crate) use block::{Block, Form, Outer};
