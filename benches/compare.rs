@@ -179,7 +179,12 @@ fn row(work: &Work, task: &Task, train: &Dataset, test: &Dataset, peer: Option<&
         }
     }
     let ratio = |theirs: Option<f64>, ours: Option<f64>| known(theirs.zip(ours).map(|(theirs, ours)| theirs / ours));
-    let agreement = last.as_ref().map(|run| work.agreement(&scores, &run.scores)).transpose()?;
+    let truth = work.truth(task, train, test)?;
+    let theirs_or_ours = last.as_ref().map_or(&scores, |run| &run.scores);
+    let agreement = match last.is_some() || truth.is_some() {
+        true => Some(work.agreement(&scores, theirs_or_ours, truth.as_ref())?),
+        false => None,
+    };
     Ok(vec![
         work.name.into(),
         work.size(train.len(), test.len()),

@@ -96,7 +96,8 @@ WORKS = {
     "self_influence_mlp": (Mlp, "tracin_self", {}),
     "influence_explicit_logistic": (Logistic, "IFAttributorExplicit", {"regularization": 0.01}),
     "influence_cg_logistic": (Logistic, "IFAttributorCG", {"regularization": 0.01, "max_iter": 10}),
-    "influence_cg_mlp": (Mlp, "IFAttributorCG", {"regularization": 0.01, "max_iter": 10}),
+    # With 1.0 the Hessian is positive definite; conjugate gradients have no meaning on an indefinite one.
+    "influence_cg_mlp": (Mlp, "IFAttributorCG", {"regularization": 1.0, "max_iter": 10}),
     "lissa_logistic": (Logistic, "IFAttributorLiSSA", LISSA),
     "arnoldi_logistic": (Logistic, "IFAttributorArnoldi", ARNOLDI),
     "data_inf_logistic": (Logistic, "IFAttributorDataInf", {"regularization": 0.01}),

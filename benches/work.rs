@@ -39,12 +39,14 @@ pub struct Work {
     pub against: Against,
     /// Runs of ours before and after each run of the peer, and runs of the peer.
     pub repeats: (usize, usize),
+    /// What both should have found, where both stop short of it: the distance of each from it is told too.
+    pub truth: Option<fn() -> Box<dyn Method>>,
     /// Train and test examples where the peer does not finish, or not in memory, with all.
     pub sizes: Option<(usize, usize)>,
 }
 
 const fn work(name: &'static str, network: Network, method: fn() -> Box<dyn Method>, against: Against) -> Work {
-    Work { name, network, method, itself: false, against, repeats: (5, 1), sizes: None }
+    Work { name, network, method, itself: false, against, repeats: (5, 1), truth: None, sizes: None }
 }
 
 const FEW: Option<(usize, usize)> = Some((1000, 100));
@@ -57,9 +59,18 @@ pub const WORKS: [Work; 20] = [
     work("grad_cos_mlp", Network::Mlp, grad_cos, Against::Alike),
     Work { itself: true, ..work("self_influence_mlp", Network::Mlp, grad_dot, Against::Alike) },
     Work { repeats: (2, 1), ..work("influence_explicit_logistic", Network::Logistic, explicit, Against::Same) },
-    Work { repeats: (2, 1), ..work("influence_cg_logistic", Network::Logistic, conjugate_gradient, Against::Alike) },
-    Work { repeats: (2, 1), sizes: FEW, ..work("influence_cg_mlp", Network::Mlp, conjugate_gradient_newton, Against::Alike) },
-    Work { repeats: (2, 1), ..work("lissa_logistic", Network::Logistic, lissa, Against::Alike) },
+    Work {
+        repeats: (2, 1),
+        truth: Some(explicit),
+        ..work("influence_cg_logistic", Network::Logistic, conjugate_gradient, Against::Alike)
+    },
+    Work {
+        repeats: (2, 1),
+        sizes: FEW,
+        truth: Some(solved),
+        ..work("influence_cg_mlp", Network::Mlp, damped_conjugate_gradient, Against::Alike)
+    },
+    Work { repeats: (2, 1), truth: Some(undamped), ..work("lissa_logistic", Network::Logistic, lissa, Against::Alike) },
     Work { repeats: (2, 1), ..work("arnoldi_logistic", Network::Logistic, arnoldi, Against::Same) },
     Work { sizes: FEW, ..work("data_inf_logistic", Network::Logistic, data_inf, Against::Same) },
     Work { sizes: FEW, ..work("data_inf_mlp", Network::Mlp, data_inf, Against::Same) },
@@ -122,9 +133,26 @@ fn explicit() -> Box<dyn Method> {
     Box::new(Influence::new(Explicit { damping: Damping::Absolute(0.01), ..default() }))
 }
 
+/// As few shared iterations as leave a smaller error than the peer's ten.
 fn conjugate_gradient() -> Box<dyn Method> {
-    let ten = ConjugateGradient { damping: Damping::Absolute(0.01), iterations: 10, truncate: true, ..default() };
-    Box::new(Influence::new(ten))
+    let few = ConjugateGradient { damping: LARGE, iterations: 3, truncate: true, ..default() };
+    Box::new(Influence::new(few))
+}
+
+/// The MLP's Hessian has eigenvalues down to about −0.5; with this damping all are positive.
+fn damped_conjugate_gradient() -> Box<dyn Method> {
+    let few = ConjugateGradient { damping: Damping::Absolute(1.0), iterations: 2, truncate: true, ..default() };
+    Box::new(Influence::new(few))
+}
+
+fn solved() -> Box<dyn Method> {
+    let exact = ConjugateGradient { damping: Damping::Absolute(1.0), tolerance: 1e-5, ..default() };
+    Box::new(Influence::new(exact))
+}
+
+/// What the recursion would reach with more steps, and no noise.
+fn undamped() -> Box<dyn Method> {
+    Box::new(Influence::new(Explicit { damping: Damping::Absolute(1e-3), ..default() }))
 }
 
 impl Work {
@@ -136,6 +164,12 @@ impl Work {
         }
     }
 
+    /// The scores that both should have found.
+    pub fn truth(&self, task: &Task, train: &Dataset, test: &Dataset) -> Outcome<Option<Tensor>> {
+        let Some(method) = self.truth else { return Ok(None) };
+        Ok(Some(method().fit(task, train)?.matrix(test)?))
+    }
+
     /// Fits and scores: what is timed.
     pub fn run(&self, task: &Task, train: &Dataset, test: &Dataset) -> Outcome<Tensor> {
         let fitted = (self.method)().fit(task, train)?;
@@ -145,12 +179,17 @@ impl Work {
         })
     }
 
-    /// `difference 2e-7` or `correlation 0.98`.
-    pub fn agreement(&self, ours: &Tensor, theirs: &Tensor) -> Outcome<String> {
+    /// `difference 2e-7` or `correlation 0.98`, and where there is a truth the distances of both from it.
+    pub fn agreement(&self, ours: &Tensor, theirs: &Tensor, truth: Option<&Tensor>) -> Outcome<String> {
         if ours.size() != theirs.size() {
             return Err(format!("{}: our scores are {:?}, the peer's {:?}", self.name, ours.size(), theirs.size()).into());
         }
         let (ours, theirs) = (ours.to_kind(Kind::Double), theirs.to_kind(Kind::Double));
+        if let Some(truth) = truth {
+            let truth = truth.to_kind(Kind::Double);
+            let error = |x: &Tensor| (x - &truth).norm().double_value(&[]) / truth.norm().double_value(&[]);
+            return Ok(format!("error {:.1e}, peer's {:.1e}", error(&ours), error(&theirs)));
+        }
         Ok(match self.against {
             Against::Same => {
                 let scale = ours.abs().max().double_value(&[]);
