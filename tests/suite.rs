@@ -9,6 +9,7 @@ mod layers;
 mod metric;
 mod oracles;
 mod plot;
+mod products;
 mod readme;
 mod solvers;
 mod tasks;
