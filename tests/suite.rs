@@ -13,6 +13,7 @@ mod metric;
 mod models;
 mod oracles;
 mod plot;
+mod products;
 mod readme;
 mod retrain;
 mod solvers;

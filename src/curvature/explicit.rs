@@ -14,8 +14,8 @@ use crate::snapshot::Snapshot;
 ///
 /// Formula: `H = −∇² (1/n) Σ_i o(z_i)`, `[p, p]`, the Hessian of the mean loss over *all* train examples, or another `matrix`.
 /// Cost: closed form for a network that is one linear layer, `n r² / 2` multiplications, where r < p leaves out directions
-/// without curvature; else p Hessian-vector products. Then `r³/3` for the factor, and `2 r²` for each gradient. Memory: 8 r²
-/// bytes, twice that for a moment where H comes from products.
+/// without curvature; for other linear layers a backward pass for each of their outputs, then `n p² / 2`; else p products.
+/// Then `r³/3` for the factor, and `2 r²` for each gradient. Memory: 8 r² bytes, 16 p² for a moment without the closed form.
 /// The empirical Fisher matrix is factored among the n examples where n < p: inner products of gradients suffice.
 /// Defaults: λ = 0.01, absolute. Misleads where H is indefinite away from a minimum: then `fit` fails with a hint.
 /// Reference: Koh & Liang 2017, section 2.2 (arXiv 1703.04730).
