@@ -104,6 +104,7 @@ WORKS = {
     "data_inf_mlp": (Mlp, "IFAttributorDataInf", {"regularization": 0.01}),
     "ekfac_dattri_mlp": (Mlp, "IFAttributorEKFAC", {"damping": DAMPING}),
     "ekfac_mlp": (Mlp, "kronfluence", {"strategy": "ekfac"}),
+    "ekfac_mlp_short": (Mlp, "kronfluence", {"strategy": "ekfac"}),
     "ekfac_cnn": (Cnn, "kronfluence", {"strategy": "ekfac"}),
     "kfac_mlp": (Mlp, "kronfluence", {"strategy": "kfac"}),
     "diagonal_mlp": (Mlp, "kronfluence", {"strategy": "diagonal"}),

@@ -76,7 +76,7 @@ pub const WORKS: [Work; 20] = [
     Work { sizes: FEW, ..work("data_inf_mlp", Network::Mlp, data_inf, Against::Same) },
     Work { repeats: (2, 1), ..work("ekfac_dattri_mlp", Network::Mlp, ekfac, Against::Alike) },
     Work { repeats: (2, 1), ..work("ekfac_mlp", Network::Mlp, ekfac, Against::Same) },
-    Work { repeats: (2, 0), ..work("ekfac_mlp_1e-3", Network::Mlp, ekfac_short, Against::Same) },
+    Work { repeats: (2, 1), ..work("ekfac_mlp_short", Network::Mlp, ekfac_short, Against::Alike) },
     Work { repeats: (2, 1), ..work("ekfac_cnn", Network::Cnn, ekfac, Against::Same) },
     Work { repeats: (2, 1), ..work("kfac_mlp", Network::Mlp, kfac, Against::Same) },
     Work { repeats: (2, 1), ..work("diagonal_mlp", Network::Mlp, diagonal, Against::Same) },
@@ -102,11 +102,11 @@ fn data_inf() -> Box<dyn Method> {
 }
 
 fn ekfac() -> Box<dyn Method> {
-    Box::new(Influence::new(Ekfac { matrix: FISHER, damping: SMALL, tolerance: 1e-4 }))
+    Box::new(Influence::new(Ekfac { matrix: FISHER, damping: SMALL, tolerance: 0.0 }))
 }
 
 fn ekfac_short() -> Box<dyn Method> {
-    Box::new(Influence::new(Ekfac { matrix: FISHER, damping: SMALL, ..default() }))
+    Box::new(Influence::new(Ekfac { matrix: FISHER, damping: SMALL, tolerance: 0.1 }))
 }
 
 fn kfac() -> Box<dyn Method> {

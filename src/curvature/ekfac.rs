@@ -12,9 +12,10 @@ use crate::snapshot::Snapshot;
 ///
 /// Formula: `Q_S [(Q_Sᵀ V Q_A) / (Λ + λ)] Q_Aᵀ` for each layer, with `A = Q_A λ_A Q_Aᵀ`, `S = Q_S λ_S Q_Sᵀ` as in
 /// [`Kfac`](super::Kfac) and `Λ = E[(Q_Sᵀ G Q_A)²]` `[out, in+1]` over per-example gradients G, weight and bias together.
-/// Cost: two passes over the train set, `in³ + out³` for each layer. Scoring: where `1/(Λ+λ)` is a sum of r outer products up to
-/// `tolerance`, `r (in + out)` multiplications for each pair and layer instead of `in · out`, and no gradient is formed.
-/// Defaults: the Gauss-Newton matrix, λ = 0.1 of each layer's mean eigenvalue, tolerance 1e-3 of a score's own size.
+/// Cost: two passes over the train set, `in³ + out³` for each layer, and `in · out` multiplications for each pair of a score. With a
+/// `tolerance`, `1/(Λ+λ)` becomes a sum of r outer products, at `r (in + out)` multiplications: for an MLP on MNIST 3 or 4
+/// terms leave an error of 0.1 of a score's size and take a sixth of the time, 40 to 60 leave 0.01 and gain little.
+/// Defaults: the Gauss-Newton matrix, λ = 0.1 of each layer's mean eigenvalue, tolerance 0, which is exact.
 /// Misleads: between layers, and between eigendirections within one, curvature is taken to vanish.
 /// Reference: George et al. 2018 (arXiv 1806.03884); Grosse et al. 2023, section 3.1 (arXiv 2308.03296).
 ///
@@ -23,9 +24,9 @@ use crate::snapshot::Snapshot;
 /// let (train, test) = dataset::digits()?.split(200, 10, 0)?;
 /// let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 16, 10])).train(&Trainer { epochs: 3, ..default() }, &train)?;
 /// let scores = |tolerance: f64| Influence::new(Ekfac { tolerance, ..default() }).fit(&task, &train)?.score(&test);
-/// let (exact, short) = (scores(0.0)?, scores(1e-3)?);
+/// let (exact, short) = (scores(0.0)?, scores(1e-2)?);
 /// let apart = (exact.tensor() - short.tensor()).abs().max().double_value(&[]);
-/// assert!(apart < 1e-2 * exact.tensor().abs().max().double_value(&[]));
+/// assert!(apart < 5e-2 * exact.tensor().abs().max().double_value(&[]));
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,7 +43,7 @@ pub struct Ekfac {
 
 impl Default for Ekfac {
     fn default() -> Ekfac {
-        Ekfac { matrix: Matrix::GaussNewton, damping: Damping::Relative(0.1), tolerance: 1e-3 }
+        Ekfac { matrix: Matrix::GaussNewton, damping: Damping::Relative(0.1), tolerance: 0.0 }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::mean_square::MeanSquare;
 use crate::gradient::roots::{RootBlock, RootForm, Roots};
-use crate::gradient::{Block, Columns, Form, Gradients, Outer};
+use crate::gradient::{Block, Columns, Form, Gradients, Outer, Turned};
 use crate::snapshot::Snapshot;
 
 /// How the eigenvalues in a layer's basis are found.
@@ -148,12 +148,37 @@ fn second_moment(rows: &Tensor) -> Tensor {
     rows.transpose(0, 1).matmul(rows).to_kind(Kind::Double)
 }
 
+/// The same of rows with weights `w` (1 or 0) behind each: `[aᵀa, aᵀw; wᵀa, wᵀw]`, without appending them.
+fn bordered(rows: &Tensor, weights: Option<&Tensor>, bias: bool) -> Tensor {
+    let moment = second_moment(rows);
+    if !bias {
+        return moment;
+    }
+    let sums = match weights {
+        Some(w) => rows.transpose(0, 1).matmul(&w.reshape([-1, 1])).to_kind(Kind::Double),
+        None => rows.sum_dim_intlist([0i64].as_slice(), false, Kind::Double).unsqueeze(1),
+    };
+    let count = weights.map_or(rows.size()[0] as f64, |w| w.sum(Kind::Double).double_value(&[]));
+    let corner = Tensor::from_slice(&[count]).view([1, 1]);
+    Tensor::cat(&[Tensor::cat(&[moment, sums.shallow_clone()], 1), Tensor::cat(&[sums.transpose(0, 1), corner], 1)], 0)
+}
+
 /// `[n, g, t, in]` with a 1 appended where there is a bias.
 fn extended(a: &Tensor, unit: Option<&Tensor>, bias: bool) -> Tensor {
     match (bias, unit) {
         (false, _) => a.shallow_clone(),
         (true, Some(unit)) => Tensor::cat(&[a, &unit.unsqueeze(-1)], 3),
         (true, None) => Tensor::cat(&[a, &a.ones_like().narrow(3, 0, 1)], 3),
+    }
+}
+
+/// `ã Q` for `a` `[n, g, t, in]` and a 1 for the bias.
+fn turned(a: &Tensor, q: &Tensor, bias: bool) -> Tensor {
+    let inputs = a.size()[3];
+    let product = a.matmul(&q.narrow(1, 0, inputs).unsqueeze(0));
+    match bias {
+        true => product + q.narrow(1, inputs, 1).unsqueeze(0),
+        false => product,
     }
 }
 
@@ -179,17 +204,17 @@ impl Moments {
     fn add(&mut self, block: &RootBlock) {
         match (self, &block.form) {
             (Moments::Outer { a, s, positions }, RootForm::Outer { a: inputs, delta, mask }) => {
-                let mut inputs = extended(inputs, None, block.columns.bias.is_some());
-                let mut counted = (inputs.size()[0] * inputs.size()[2]) as f64;
-                if let Some(mask) = mask {
-                    inputs = inputs * mask.unsqueeze(1).unsqueeze(-1);
-                    counted = mask.sum(Kind::Double).double_value(&[]);
-                }
-                let g = inputs.size()[1];
+                let (n, g, t) = (inputs.size()[0], inputs.size()[1], inputs.size()[2]);
+                let weights = mask.as_ref().map(|mask| mask.to_kind(Kind::Float).reshape([n * t, 1]));
                 for group in 0..g {
-                    let _ = a.get(group).g_add_(&second_moment(&inputs.select(1, group).flatten(0, 1)));
+                    let mut rows = inputs.select(1, group).reshape([n * t, -1]);
+                    if let Some(weights) = &weights {
+                        rows = rows * weights;
+                    }
+                    let _ = a.get(group).g_add_(&bordered(&rows, weights.as_ref(), block.columns.bias.is_some()));
                     let _ = s.get(group).g_add_(&second_moment(&delta.select(2, group).flatten(0, 2)));
                 }
+                let counted = weights.map_or((n * t) as f64, |w| w.sum(Kind::Double).double_value(&[]));
                 *positions += counted;
             }
             (Moments::Lookup { rows, s, positions }, RootForm::Lookup { index, delta }) => {
@@ -245,7 +270,7 @@ impl Eigenbasis {
     fn squares(&self, roots: &Roots, block: &RootBlock) -> Result<Option<Tensor>> {
         Ok(match (self, &block.form) {
             (Eigenbasis::Outer { qa, qs, .. }, RootForm::Outer { a, delta, .. }) => {
-                let a = extended(a, None, block.columns.bias.is_some()).matmul(&qa.unsqueeze(0)); // [n, g, t, in]
+                let a = turned(a, qa, block.columns.bias.is_some()); // [n, g, t, in]
                 let (g, t, n, c) = (a.size()[1], a.size()[2], a.size()[0], delta.size()[1]);
                 let delta = delta.matmul(&qs.view([1, 1, g, qs.size()[1], qs.size()[2]])); // [n, c, g, t, out]
                 let sum = Tensor::zeros([g, qs.size()[1], qa.size()[1]], WIDE);
@@ -436,6 +461,15 @@ impl Layer {
                     false => (a, None),
                 };
                 Form::Outer(Outer { a, delta, unit, mask: None })
+            }
+            // One outer product turns by its factors, and stays turned: the other side turns its factors too when they meet.
+            (Basis::Outer { qa, qs, inverse, .. }, Form::Outer(outer)) if outer.a.size()[1] == 1 && outer.a.size()[2] == 1 => {
+                let (n, qa, qs) = (outer.a.size()[0], qa.get(0), qs.get(0));
+                let a = extended(&outer.a, outer.unit.as_ref(), self.columns.bias.is_some()).view([n, 1, -1]).matmul(&qa);
+                let delta = outer.delta.reshape([n, 1, -1]).matmul(&qs);
+                let mut rows = delta.transpose(1, 2).matmul(&a); // [n, out, in + 1]
+                let _ = rows.g_mul_(&inverse.get(0));
+                Form::Turned(Turned { rows: rows.view([n, -1]), qa, qs })
             }
             _ => Form::Dense(self.apply(&block.dense()?)),
         };

@@ -23,7 +23,9 @@ impl TrainSide {
     pub fn new(snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<TrainSide> {
         snapshot.check(train, snapshot.measurement(Of::Objective))?;
         let room = batch_size(snapshot, train, false)?;
-        let mut side = TrainSide { snapshot: snapshot.clone(), train: train.clone(), size: room.at_once, held: None };
+        // At least four batches: a pair of different ones serves both ways.
+        let size = room.at_once.min((train.len().div_ceil(4) as i64).max(64));
+        let mut side = TrainSide { snapshot: snapshot.clone(), train: train.clone(), size, held: None };
         if room.held * train.len() as i64 <= HELD_BYTES {
             let mut held = Vec::new();
             each_batch(snapshot, Of::Objective, train, side.size, |_, gradients| {

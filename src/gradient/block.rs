@@ -19,6 +19,44 @@ pub(crate) enum Form {
     Lookup { index: Tensor, delta: Tensor },
     /// Formed: `[n, len]`, weight then bias.
     Dense(Tensor),
+    /// Formed in other coordinates.
+    Turned(Turned),
+}
+
+/// Gradients `G` of one linear layer at one position as `Q_Sᵀ G Q_A`, weight and bias together.
+pub(crate) struct Turned {
+    /// `[n, out · (in + 1)]`, or `[n, out · in]` without a bias.
+    pub rows: Tensor,
+    /// `[in + 1, in + 1]` with orthonormal columns.
+    pub qa: Tensor,
+    /// `[out, out]` with orthonormal columns.
+    pub qs: Tensor,
+}
+
+impl Turned {
+    /// The factors in these coordinates; the bias is one more input.
+    fn turn(&self, outer: &Outer, bias: bool) -> Outer {
+        let a = match bias {
+            true => {
+                let inputs = self.qa.size()[0] - 1;
+                let last = self.qa.narrow(0, inputs, 1);
+                let shift = outer.unit.as_ref().map_or_else(|| last.shallow_clone(), |unit| unit.unsqueeze(-1) * &last);
+                outer.a.matmul(&self.qa.narrow(0, 0, inputs)) + shift
+            }
+            false => outer.a.matmul(&self.qa),
+        };
+        Outer { a, delta: outer.delta.matmul(&self.qs), unit: None, mask: None }
+    }
+
+    /// `[n, len]`, weight then bias, in the coordinates of the parameters.
+    fn dense(&self, bias: bool) -> Tensor {
+        let (n, input, output) = (self.rows.size()[0], self.qa.size()[0], self.qs.size()[0]);
+        let whole = self.qs.matmul(&self.rows.view([n, output, input])).matmul(&self.qa.transpose(0, 1));
+        match bias {
+            true => Tensor::cat(&[whole.narrow(2, 0, input - 1).reshape([n, -1]), whole.select(2, input - 1)], 1),
+            false => whole.reshape([n, -1]),
+        }
+    }
 }
 
 /// `Σ_t δ_t ⊗ a_t` for each of `g` groups; the bias's gradient is `Σ_t u_t δ_t`.
@@ -61,8 +99,13 @@ impl Outer {
     pub fn along(&self, directions: &Tensor, bias: bool) -> Tensor {
         let (n, k, g, t, (input, output)) = (self.a.size()[0], directions.size()[0], self.g(), self.t(), self.widths());
         let weight = directions.narrow(1, 0, g * output * input).reshape([k, g, output, input]);
-        let along = Tensor::empty([n, k, g, t, output], (Kind::Float, Device::Cpu));
-        for group in 0..g {
+        let along = match (g, t) {
+            (1, 1) => {
+                self.a.reshape([n, input]).matmul(&weight.reshape([k * output, input]).transpose(0, 1)).view([n, k, 1, 1, output])
+            }
+            _ => Tensor::empty([n, k, g, t, output], (Kind::Float, Device::Cpu)),
+        };
+        for group in (0..g).filter(|_| g * t > 1) {
             let flat = weight.select(1, group).flatten(0, 1); // [k·out, in]
             let products = self.a.select(1, group).flatten(0, 1).matmul(&flat.transpose(0, 1)); // [n·t, k·out]
             along.select(2, group).copy_(&products.view([n, t, k, output]).transpose(1, 2));
@@ -75,6 +118,24 @@ impl Outer {
             };
         }
         along
+    }
+
+    /// Inner products with formed vectors `[k, len]`: `[n, k]`.
+    pub fn meet(&self, rows: &Tensor, bias: bool) -> Tensor {
+        let (n, k) = (self.a.size()[0], rows.size()[0]);
+        if !few(k, self) {
+            let formed = if bias { Tensor::cat(&[self.weight(), self.bias()], 1) } else { self.weight() };
+            return formed.matmul(&rows.transpose(0, 1));
+        }
+        let step = (ALONG / (self.delta.numel() as i64).max(1)).clamp(1, k.max(1));
+        let parts: Vec<Tensor> = (0..k)
+            .step_by(step as usize)
+            .map(|start| self.contract(&self.along(&rows.narrow(0, start, step.min(k - start)), bias)))
+            .collect();
+        match parts.len() {
+            0 => Tensor::zeros([n, 0], (Kind::Float, Device::Cpu)),
+            _ => Tensor::cat(&parts, 1),
+        }
     }
 
     /// `Σ δ ∘ x` over groups, positions and outputs: `[n, k, g, t, out] → [n, k]`.
@@ -138,7 +199,7 @@ impl Form {
                 t => format!("outer products at {t} positions"),
             },
             Form::Lookup { index, .. } => format!("{} table rows", index.size()[1]),
-            Form::Dense(_) => "formed".into(),
+            Form::Dense(_) | Form::Turned(_) => "formed".into(),
         }
     }
 }
@@ -163,6 +224,9 @@ impl Block {
             Form::Outer(outer) => Form::Outer(outer.narrow(start, len)),
             Form::Lookup { index, delta } => Form::Lookup { index: part(index), delta: part(delta) },
             Form::Dense(rows) => Form::Dense(part(rows)),
+            Form::Turned(turned) => {
+                Form::Turned(Turned { rows: part(&turned.rows), qa: turned.qa.shallow_clone(), qs: turned.qs.shallow_clone() })
+            }
         };
         Block { name: self.name.clone(), form, columns: self.columns.clone() }
     }
@@ -175,7 +239,7 @@ impl Block {
                 (g * t * t * (input + output + 3 * FLOPS_PER_TOUCH)).min(self.len())
             }
             Form::Lookup { index, delta } => (index.size()[1].pow(2) * (delta.size()[2] + 3 * FLOPS_PER_TOUCH)).min(self.len()),
-            Form::Dense(_) => self.len(),
+            Form::Dense(_) | Form::Turned(_) => self.len(),
         }
     }
 
@@ -183,6 +247,7 @@ impl Block {
     pub fn dense(&self) -> Result<Tensor> {
         Ok(match &self.form {
             Form::Dense(rows) => rows.shallow_clone(),
+            Form::Turned(turned) => turned.dense(self.has_bias()),
             Form::Outer(outer) => match self.has_bias() {
                 true => Tensor::cat(&[outer.weight(), outer.bias()], 1),
                 false => outer.weight(),
@@ -208,9 +273,8 @@ impl Block {
     pub fn dot(&self, vectors: &Tensor, total: &Tensor) -> Result<()> {
         let columns = self.columns.columns(vectors);
         match &self.form {
-            Form::Outer(outer) if few(vectors.size()[0], outer) => {
-                let along = outer.along(&columns, self.has_bias());
-                let _ = total.shallow_clone().g_add_(&outer.contract(&along));
+            Form::Outer(outer) => {
+                let _ = total.shallow_clone().g_add_(&outer.meet(&columns, self.has_bias()));
             }
             _ => {
                 let _ = total.shallow_clone().addmm_(&self.dense()?, &columns.transpose(0, 1));
@@ -222,7 +286,7 @@ impl Block {
     /// Adds `Σ_i c_ik g_i` for coefficients `[n, k]` to the block's columns of `total` `[k, p]`.
     pub fn combine(&self, coefficients: &Tensor, total: &Tensor) -> Result<()> {
         let rows = match &self.form {
-            Form::Outer(outer) if few(coefficients.size()[1], outer) => {
+            Form::Outer(outer) if 4 * coefficients.size()[1] * outer.t() < outer.widths().0 => {
                 outer.spread(&outer.weighted(coefficients), self.has_bias())
             }
             _ => coefficients.transpose(0, 1).matmul(&self.dense()?),
@@ -244,6 +308,14 @@ impl Block {
             {
                 lookup_gram(index, delta, other_index, epsilon)
             }
+            (Form::Turned(mine), Form::Turned(theirs)) if mine.qa.data_ptr() == theirs.qa.data_ptr() => {
+                mine.rows.matmul(&theirs.rows.transpose(0, 1))
+            }
+            (Form::Outer(mine), Form::Turned(theirs)) => theirs.turn(mine, self.has_bias()).meet(&theirs.rows, false),
+            (Form::Turned(mine), Form::Outer(theirs)) => {
+                mine.turn(theirs, self.has_bias()).meet(&mine.rows, false).transpose(0, 1).contiguous()
+            }
+            (Form::Outer(mine), Form::Dense(rows)) => mine.meet(rows, self.has_bias()),
             _ => self.dense()?.matmul(&other.dense()?.transpose(0, 1)),
         })
     }
@@ -251,7 +323,7 @@ impl Block {
     /// Whether meeting `partners` gradients like these is cheaper with formed gradients than with the factors, for a side of `m`.
     pub fn cheaper_dense(&self, m: i64, partners: i64) -> bool {
         match &self.form {
-            Form::Dense(_) => false,
+            Form::Dense(_) | Form::Turned(_) => false,
             Form::Lookup { index, .. } => self.table_cheaper_dense(index.size()[1], m, partners),
             Form::Outer(outer) => cheaper_dense(outer, outer.t(), m, partners),
         }
@@ -296,13 +368,17 @@ impl Block {
                 squares_of(&(equal * delta.matmul(&delta.transpose(1, 2))))
             }
             Form::Dense(rows) => squares(rows, 1),
+            Form::Turned(turned) => squares(&turned.rows, 1), // lengths do not turn
         })
     }
 }
 
+/// Numbers of a layer's outputs along some vectors that are held at once: about what a cache holds.
+const ALONG: i64 = 1 << 21;
+
 /// Whether `k` vectors are so few that to go through the layer's outputs touches less memory than to form the gradients.
 fn few(k: i64, outer: &Outer) -> bool {
-    3 * k * outer.t() < outer.widths().0
+    k * outer.t() < 2 * outer.widths().0
 }
 
 /// Whether formed gradients are cheaper, for a side of `m` with `u` positions that each of `partners` gradients meets.

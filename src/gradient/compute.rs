@@ -128,6 +128,7 @@ impl Gradients {
             let hint =
                 format!("layer {}: a gradient is NaN or infinite; look for saturated outputs or zeros under a root", block.name);
             match &block.form {
+                Form::Turned(_) => {}
                 Form::Outer(Outer { delta, .. }) | Form::Lookup { delta, .. } | Form::Dense(delta) => {
                     let _ = finite("the backward pass", delta.shallow_clone(), &hint)?;
                 }
@@ -243,7 +244,7 @@ impl Seen {
                 let kernel = record.kernel();
                 let patches = input.im2col(kernel, options.dilation, options.padding, options.stride);
                 let (g, t) = (options.groups, patches.size()[2]);
-                Seen::Unfolded(patches.view([n, g, -1, t]).transpose(2, 3).contiguous())
+                Seen::Unfolded(patches.view([n, g, -1, t]).transpose(2, 3))
             }
             Operation::ScaleLast => Seen::Scale(input.reshape([n, -1, record.weight.numel() as i64]), 1),
             Operation::ScaleChannel => Seen::Scale(input.reshape([n, record.weight.size()[0], -1]), 2),
@@ -261,7 +262,7 @@ impl Seen {
             }
             Seen::Unfolded(a) => {
                 // Convolutions give the positions last.
-                let delta = delta.reshape([n, a.size()[1], -1, a.size()[2]]).transpose(2, 3).contiguous();
+                let delta = delta.reshape([n, a.size()[1], -1, a.size()[2]]).transpose(2, 3);
                 Form::Outer(Outer { a: a.shallow_clone(), delta, unit: None, mask: None })
             }
             Seen::Scale(a, over) => scale(a, &delta.reshape(a.size().as_slice()), *over, bias),

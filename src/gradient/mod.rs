@@ -13,7 +13,7 @@ pub(crate) mod roots;
 mod states;
 pub(crate) mod stream;
 
-pub(crate) use block::{Block, Form, Outer};
+pub(crate) use block::{Block, Form, Outer, Turned};
 pub use function::{Function, ggn_vp, hvp};
 pub(crate) use layout::Columns;
 pub use layout::{Entry, Layout};

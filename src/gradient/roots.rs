@@ -43,16 +43,18 @@ impl Roots {
         loop {
             let uses: Vec<Block> = rest.iter_mut().filter_map(Iterator::next).collect();
             let Some(first) = uses.first() else { break };
-            let stack = |pick: fn(&Form) -> &Tensor| Tensor::stack(&uses.iter().map(|b| pick(&b.form)).collect::<Vec<_>>(), 1);
-            let delta = stack(|form| match form {
-                Form::Outer(Outer { delta, .. }) | Form::Lookup { delta, .. } | Form::Dense(delta) => delta,
+            let deltas = uses.iter().filter_map(|block| match &block.form {
+                Form::Outer(Outer { delta, .. }) | Form::Lookup { delta, .. } | Form::Dense(delta) => Some(delta),
+                Form::Turned(_) => None, // only a preconditioner makes these
             });
+            let deltas: Vec<&Tensor> = deltas.collect();
+            let delta = if deltas.len() == 1 { deltas[0].unsqueeze(1) } else { Tensor::stack(&deltas, 1) };
             let form = match &first.form {
                 Form::Outer(outer) => {
                     RootForm::Outer { a: outer.a.shallow_clone(), delta, mask: outer.mask.as_ref().map(Tensor::shallow_clone) }
                 }
                 Form::Lookup { index, .. } => RootForm::Lookup { index: index.shallow_clone(), delta },
-                Form::Dense(_) => RootForm::Dense(delta),
+                Form::Dense(_) | Form::Turned(_) => RootForm::Dense(delta),
             };
             blocks.push(RootBlock { name: first.name.clone(), columns: first.columns.clone(), form });
         }
