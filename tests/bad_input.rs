@@ -269,3 +269,81 @@ fn one_example_or_one_class_is_enough() {
     assert!(GradCos::default().fit(&task, &same).unwrap().score(&same).is_ok());
     says(dataset::flip_labels(&one, 1, 0), &["class"]);
 }
+
+#[test]
+fn factored_curvature_options_and_trouble() {
+    let train = clusters(12, 1);
+    let task = tasks::mlp().train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
+    let fit = |influence: Influence| influence.fit(&task, &train);
+    let zero = Damping::Absolute(0.0);
+    says(fit(Influence::new(DataInf { damping: zero })), &["DataInf.damping", "above 0"]);
+    says(fit(Influence::new(DataInf { damping: Damping::Relative(f64::NAN) })), &["DataInf.damping", "NaN"]);
+    let kernel = Explicit { matrix: Matrix::EmpiricalFisher, damping: zero, ..default() };
+    says(fit(Influence::new(kernel)), &["Explicit.damping", "above 0"]);
+    for curvature in [
+        Influence::new(Kfac { damping: Damping::Absolute(-1.0), ..default() }),
+        Influence::new(Ekfac { damping: Damping::Absolute(-1.0), ..default() }),
+        Influence::new(Diagonal { damping: Damping::Absolute(-1.0), ..default() }),
+    ] {
+        says(fit(curvature), &["damping", "at least 0", "-1"]);
+    }
+    says(fit(Influence::new(Ekfac { tolerance: 1.5, ..default() })), &["Ekfac.tolerance", "below 1"]);
+    says(fit(Influence::new(Ekfac { matrix: Matrix::Hessian, ..default() })), &["Hessian", "GaussNewton"]);
+    says(fit(Influence::new(Kfac { matrix: Matrix::Fisher { draws: 0, seed: 0 }, ..default() })), &["draws", "at least 1"]);
+    // A measurement that cannot draw targets, and one that is not concave in the outputs.
+    let margin = tasks::mlp().with_objective(Margin).train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
+    let fisher = Influence::new(Diagonal { matrix: Matrix::Fisher { draws: 1, seed: 0 }, ..default() });
+    says(fisher.fit(&margin, &train), &["margin", "cannot draw targets"]);
+    let convex = |o: &Tensor, _: &Tensor| o.square().sum_dim_intlist([1i64].as_slice(), false, None::<Kind>);
+    let convex = tasks::mlp().with_objective(convex).with_checkpoints(task.checkpoints().to_vec()).unwrap();
+    says(Influence::new(Ekfac::default()).fit(&convex, &train), &["not concave", "Gauss-Newton"]);
+}
+
+/// The same number of parameters is not the same network.
+#[test]
+fn a_curvature_fitted_on_another_network() {
+    let train = clusters(12, 1);
+    let trained = |widths: &'static [i64]| {
+        let task = Task::new(move |p: &nn::Path| Mlp::new(p, widths)).train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
+        std::rc::Rc::new(task.snapshot(0).unwrap())
+    };
+    // 51 parameters in both: 24 + 6 + 18 + 3 and 12 + 3 + 3 (9 + 3).
+    let (fitted, same_p, other) = (trained(&[4, 6, 3]), trained(&[4, 3, 3, 3, 3]), trained(&[4, 5, 3]));
+    let gradients = |s: &Snapshot| s.gradients(Of::Objective, &train);
+    assert_eq!(fitted.p(), same_p.p());
+    assert_ne!(fitted.p(), other.p());
+    for curvature in
+        [Box::new(Ekfac::default()) as Box<dyn Curvature>, Box::new(DataInf::default()), Box::new(Diagonal::default())]
+    {
+        let preconditioner = curvature.fit(&fitted, &train).unwrap();
+        says(preconditioner.map(gradients(&other).unwrap()), &["gradients"]);
+        says(preconditioner.quadratic_of(&gradients(&other).unwrap()), &["gradients"]);
+    }
+    let preconditioner = Ekfac::default().fit(&fitted, &train).unwrap();
+    says(preconditioner.map(gradients(&same_p).unwrap()), &["fc1.weight [6, 4]", "fc1.weight [3, 4]"]);
+}
+
+/// All predictions certain: gradients and curvature vanish, and nothing becomes NaN.
+#[test]
+fn vanishing_gradients_under_every_curvature() {
+    let train = clusters(12, 1);
+    let labels = train.targets().shallow_clone();
+    let certain = Dataset::new(labels.one_hot(3).to_kind(Kind::Float), labels).unwrap();
+    let weights = Tensor::eye(3, (Kind::Float, ascribe::tch::Device::Cpu)) * 1e4;
+    let weights = vec![
+        ("linear.weight".to_string(), weights),
+        ("linear.bias".to_string(), Tensor::zeros([3], (Kind::Float, ascribe::tch::Device::Cpu))),
+    ];
+    let task =
+        Task::new(|p: &nn::Path| Logistic::new(p, 3, 3)).with_checkpoints(vec![Checkpoint::new(0, 1, 0.1, weights)]).unwrap();
+    for method in method::all() {
+        match method.fit(&task, &certain).and_then(|fitted| Ok((fitted.score(&certain)?, fitted.self_scores()?))) {
+            Ok((scores, own)) => {
+                assert!(scores.tensor().isfinite().all().int64_value(&[]) == 1, "{}", method.name());
+                assert!(own.isfinite().all().int64_value(&[]) == 1, "{}", method.name());
+            }
+            // Relative to gradients that vanish there is no damping.
+            Err(error) => assert!(error.to_string().contains("damping"), "{}: {error}", method.name()),
+        }
+    }
+}

@@ -1,13 +1,14 @@
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::train_side::TrainSide;
-use super::{Curvature, Damping, Preconditioner, check_rows};
+use super::{Curvature, Damping, Preconditioner, check_network, check_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
-use crate::gradient::{Block, Columns, Gradients};
+use crate::gradient::{Block, Columns, Gradients, Layout};
 use crate::snapshot::Snapshot;
 
 /// DataInf: the mean of inverses in place of the inverse of the mean, layer by layer in closed form.
@@ -66,7 +67,7 @@ impl Curvature for DataInf {
             let weights = guarded(|| Ok((squares + lambda).reciprocal() / n))?;
             layers.push(Layer { columns, lambda, weights });
         }
-        Ok(Box::new(Fitted { train, layers, p: snapshot.p() }))
+        Ok(Box::new(Fitted { train, layers, layout: snapshot.layout().clone() }))
     }
 }
 
@@ -80,7 +81,7 @@ struct Layer {
 struct Fitted {
     train: TrainSide,
     layers: Vec<Layer>,
-    p: i64,
+    layout: Arc<Layout>,
 }
 
 impl Fitted {
@@ -91,7 +92,7 @@ impl Fitted {
 
 impl Preconditioner for Fitted {
     fn apply(&self, rows: &Tensor) -> Result<Tensor> {
-        check_rows(rows, self.p)?;
+        check_rows(rows, self.layout.p())?;
         guarded(|| {
             let total = rows.zeros_like();
             self.train.each(|start, gradients| {
@@ -111,6 +112,7 @@ impl Preconditioner for Fitted {
     }
 
     fn scores(&self, test: &Gradients) -> Result<Option<Tensor>> {
+        check_network(&self.layout, test)?;
         if !self.train.by_gram(test.n()) {
             return Ok(None);
         }
@@ -146,6 +148,7 @@ impl Preconditioner for Fitted {
 
     /// `(1/λ) [‖g‖² − Σ_s w_s K_s²]` for each layer.
     fn quadratic_of(&self, gradients: &Gradients) -> Result<Tensor> {
+        check_network(&self.layout, gradients)?;
         guarded(|| {
             let mut total = Tensor::zeros([gradients.n()], (Kind::Float, Device::Cpu));
             for (layer, block) in self.parts(gradients) {

@@ -1,15 +1,16 @@
 //! The empirical Fisher matrix inverted among the examples instead of among the parameters.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
 use super::explicit::Factored;
 use super::train_side::TrainSide;
-use super::{Damping, Preconditioner, check_rows};
+use super::{Damping, Preconditioner, check_network, check_rows};
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
-use crate::gradient::Gradients;
+use crate::gradient::{Gradients, Layout};
 use crate::snapshot::Snapshot;
 
 /// `((1/n) GᵀG + λ)⁻¹` through the kernel `K = G Gᵀ` `[n, n]` of train gradients, which is smaller where n < p.
@@ -21,7 +22,7 @@ pub(super) struct Dual {
     lambda: f64,
     /// Of `K + nλ`, float64.
     factor: Factored,
-    p: i64,
+    layout: Arc<Layout>,
 }
 
 impl Dual {
@@ -42,12 +43,13 @@ impl Dual {
             let trace = || Ok(kernel.diagonal(0, 0, 1).sum(Kind::Double).double_value(&[]) / n / p as f64);
             let lambda = damping.value("Explicit.damping", trace)?;
             let factor = Factored::new(kernel, n * lambda)?;
-            Ok(Dual { train, lambda, factor, p })
+            Ok(Dual { train, lambda, factor, layout: snapshot.layout().clone() })
         })
     }
 
     /// `Q Gᵀ`, `[m, n]`.
     fn products(&self, test: &Gradients) -> Result<Tensor> {
+        check_network(&self.layout, test)?;
         let x = Tensor::empty([test.n(), self.train.n()], (Kind::Float, Device::Cpu));
         self.train.each(|start, gradients| {
             x.narrow(1, start, gradients.n()).copy_(&test.gram(gradients)?);
@@ -59,7 +61,7 @@ impl Dual {
 
 impl Preconditioner for Dual {
     fn apply(&self, rows: &Tensor) -> Result<Tensor> {
-        check_rows(rows, self.p)?;
+        check_rows(rows, self.layout.p())?;
         let x = Tensor::empty([self.train.n(), rows.size()[0]], (Kind::Float, Device::Cpu));
         self.train.each(|start, gradients| {
             x.narrow(0, start, gradients.n()).copy_(&gradients.dot(rows)?);

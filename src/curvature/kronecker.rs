@@ -1,17 +1,18 @@
 //! Kronecker factors: one eigenbasis per layer, in which curvature is nearly diagonal.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series};
 use tch::{Device, Kind, Tensor};
 
 use super::separable::{Separable, separate};
-use super::{Damping, Matrix, Preconditioner, check_rows};
+use super::{Damping, Matrix, Preconditioner, check_network, check_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::mean_square::MeanSquare;
 use crate::gradient::roots::{RootBlock, RootForm, Roots};
-use crate::gradient::{Block, Columns, Form, Gradients, Outer, Turned};
+use crate::gradient::{Block, Columns, Form, Gradients, Layout, Outer, Turned};
 use crate::snapshot::Snapshot;
 
 /// How the eigenvalues in a layer's basis are found.
@@ -31,7 +32,7 @@ pub(crate) enum Eigenvalues {
 /// that `F ≈ S ⊗ A` (Grosse & Martens 2016 for several positions). Embeddings have a diagonal A, the frequency of each row. A layer
 /// of another kind (norms, tied weights) keeps its whole block up to 2,048 parameters and its diagonal beyond.
 pub struct KroneckerFactors {
-    p: i64,
+    layout: Arc<Layout>,
     layers: Vec<Layer>,
 }
 
@@ -111,7 +112,7 @@ impl KroneckerFactors {
             let (damping, basis) = guarded(|| basis.damp(&name, exact, damping, eigenvalues, tolerance))?;
             layers.push(Layer { name, columns, damping, basis });
         }
-        Ok(KroneckerFactors { p: snapshot.p(), layers })
+        Ok(KroneckerFactors { layout: snapshot.layout().clone(), layers })
     }
 
     /// One row a layer: `layer`, `parameters`, `kind`, `damping`, `terms` (outer products that stand for `1/(Λ+λ)`; null where it
@@ -143,22 +144,23 @@ impl KroneckerFactors {
     }
 }
 
-/// `aᵀ a` in float64 of rows in float32.
-fn second_moment(rows: &Tensor) -> Tensor {
-    rows.transpose(0, 1).matmul(rows).to_kind(Kind::Double)
+/// `Σ_i a_iᵀ a_i` in float64 of `a` `[n, t, width]` in float32; views with positions last are not copied.
+fn second_moment(a: &Tensor) -> Tensor {
+    match a.size()[1] {
+        1 => a.squeeze_dim(1).transpose(0, 1).matmul(&a.squeeze_dim(1)).to_kind(Kind::Double),
+        _ => a.transpose(1, 2).matmul(a).sum_dim_intlist([0i64].as_slice(), false, Kind::Double),
+    }
 }
 
-/// The same of rows with weights `w` (1 or 0) behind each: `[aᵀa, aᵀw; wᵀa, wᵀw]`, without appending them.
-fn bordered(rows: &Tensor, weights: Option<&Tensor>, bias: bool) -> Tensor {
-    let moment = second_moment(rows);
+/// The same of rows with weights `w` `[n, t, 1]` (1 or 0) behind each: `[aᵀa, aᵀw; wᵀa, wᵀw]`, without appending them.
+fn bordered(a: &Tensor, weights: Option<&Tensor>, bias: bool) -> Tensor {
+    let moment = second_moment(a);
     if !bias {
         return moment;
     }
-    let sums = match weights {
-        Some(w) => rows.transpose(0, 1).matmul(&w.reshape([-1, 1])).to_kind(Kind::Double),
-        None => rows.sum_dim_intlist([0i64].as_slice(), false, Kind::Double).unsqueeze(1),
-    };
-    let count = weights.map_or(rows.size()[0] as f64, |w| w.sum(Kind::Double).double_value(&[]));
+    // Rows with weight 0 are zero already.
+    let sums = a.sum_dim_intlist([0i64, 1].as_slice(), false, Kind::Double).unsqueeze(1);
+    let count = weights.map_or((a.size()[0] * a.size()[1]) as f64, |w| w.sum(Kind::Double).double_value(&[]));
     let corner = Tensor::from_slice(&[count]).view([1, 1]);
     Tensor::cat(&[Tensor::cat(&[moment, sums.shallow_clone()], 1), Tensor::cat(&[sums.transpose(0, 1), corner], 1)], 0)
 }
@@ -205,14 +207,14 @@ impl Moments {
         match (self, &block.form) {
             (Moments::Outer { a, s, positions }, RootForm::Outer { a: inputs, delta, mask }) => {
                 let (n, g, t) = (inputs.size()[0], inputs.size()[1], inputs.size()[2]);
-                let weights = mask.as_ref().map(|mask| mask.to_kind(Kind::Float).reshape([n * t, 1]));
+                let weights = mask.as_ref().map(|mask| mask.to_kind(Kind::Float).reshape([n, t, 1]));
                 for group in 0..g {
-                    let mut rows = inputs.select(1, group).reshape([n * t, -1]);
+                    let mut rows = inputs.select(1, group); // [n, t, in]
                     if let Some(weights) = &weights {
                         rows = rows * weights;
                     }
                     let _ = a.get(group).g_add_(&bordered(&rows, weights.as_ref(), block.columns.bias.is_some()));
-                    let _ = s.get(group).g_add_(&second_moment(&delta.select(2, group).flatten(0, 2)));
+                    let _ = s.get(group).g_add_(&second_moment(&delta.select(2, group).flatten(0, 1)));
                 }
                 let counted = weights.map_or((n * t) as f64, |w| w.sum(Kind::Double).double_value(&[]));
                 *positions += counted;
@@ -220,11 +222,11 @@ impl Moments {
             (Moments::Lookup { rows, s, positions }, RootForm::Lookup { index, delta }) => {
                 let counts = index.reshape([-1]).bincount(None::<Tensor>, rows.size()[0]).to_kind(Kind::Double);
                 let _ = rows.g_add_(&counts);
-                let _ = s.g_add_(&second_moment(&delta.flatten(0, 2)));
+                let _ = s.g_add_(&second_moment(&delta.flatten(0, 1)));
                 *positions += index.numel() as f64;
             }
             (Moments::Whole(sum), RootForm::Dense(rows)) => {
-                let _ = sum.g_add_(&second_moment(&rows.flatten(0, 1)));
+                let _ = sum.g_add_(&second_moment(&rows.flatten(0, 1).unsqueeze(1)));
             }
             (Moments::Diagonal(sum), RootForm::Dense(rows)) => {
                 let _ = sum.g_add_(&rows.square().sum_dim_intlist([0i64, 1].as_slice(), false, Kind::Double));
@@ -270,21 +272,38 @@ impl Eigenbasis {
     fn squares(&self, roots: &Roots, block: &RootBlock) -> Result<Option<Tensor>> {
         Ok(match (self, &block.form) {
             (Eigenbasis::Outer { qa, qs, .. }, RootForm::Outer { a, delta, .. }) => {
-                let a = turned(a, qa, block.columns.bias.is_some()); // [n, g, t, in]
-                let (g, t, n, c) = (a.size()[1], a.size()[2], a.size()[0], delta.size()[1]);
-                let delta = delta.matmul(&qs.view([1, 1, g, qs.size()[1], qs.size()[2]])); // [n, c, g, t, out]
-                let sum = Tensor::zeros([g, qs.size()[1], qa.size()[1]], WIDE);
+                let bias = block.columns.bias.is_some();
+                let (n, c, g, t) = (a.size()[0], delta.size()[1], a.size()[1], a.size()[2]);
+                let (input, output) = (qa.size()[1], qs.size()[1]);
                 if t == 1 {
                     // One outer product: its squares are the outer product of squares.
+                    let a = turned(a, qa, bias); // [n, g, 1, in]
+                    let delta = delta.matmul(&qs.view([1, 1, g, output, output]));
                     let squares = delta.square().sum_dim_intlist([1i64].as_slice(), false, None::<Kind>); // [n, g, 1, out]
                     let products = squares.squeeze_dim(2).permute([1, 2, 0]).matmul(&a.square().squeeze_dim(2).transpose(0, 1));
                     return Ok(Some(products.to_kind(Kind::Double)));
                 }
-                let step = ((1 << 23) / (g * c * qs.size()[1] * qa.size()[1])).max(1);
+                // Turn the factors at every position, or each gradient once it is formed: whichever multiplies less.
+                let late = output * input * (output + input) < t * (input * input + output * output);
+                let sum = Tensor::zeros([g, output, input], WIDE);
+                let step = ((1 << 22) / (g * c * output * input)).max(1);
                 for start in (0..n).step_by(step as usize) {
                     let len = step.min(n - start);
-                    let part = delta.narrow(0, start, len).transpose(3, 4); // [len, c, g, out, t]
-                    let formed = part.matmul(&a.narrow(0, start, len).unsqueeze(1)); // [len, c, g, out, in]
+                    let (a, delta) = (a.narrow(0, start, len), delta.narrow(0, start, len));
+                    let formed = if late {
+                        let weight = delta.transpose(3, 4).matmul(&a.unsqueeze(1)); // [len, c, g, out, in]
+                        let whole = match bias {
+                            true => {
+                                let last = delta.sum_dim_intlist([3i64].as_slice(), false, None::<Kind>).unsqueeze(-1);
+                                Tensor::cat(&[weight, last], 4)
+                            }
+                            false => weight,
+                        };
+                        qs.transpose(1, 2).matmul(&whole).matmul(qa)
+                    } else {
+                        let delta = delta.matmul(&qs.view([1, 1, g, output, output]));
+                        delta.transpose(3, 4).matmul(&turned(&a, qa, bias).unsqueeze(1))
+                    };
                     let _ =
                         sum.shallow_clone().g_add_(&formed.square().sum_dim_intlist([0i64, 1].as_slice(), false, Kind::Double));
                 }
@@ -503,7 +522,7 @@ impl Layer {
 
 impl Preconditioner for KroneckerFactors {
     fn apply(&self, rows: &Tensor) -> Result<Tensor> {
-        check_rows(rows, self.p)?;
+        check_rows(rows, self.layout.p())?;
         guarded(|| {
             let total = rows.zeros_like();
             for layer in &self.layers {
@@ -514,6 +533,7 @@ impl Preconditioner for KroneckerFactors {
     }
 
     fn map(&self, gradients: Gradients) -> Result<Gradients> {
+        check_network(&self.layout, &gradients)?;
         guarded(|| {
             let blocks = self.layers.iter().zip(gradients.blocks()).map(|(layer, block)| layer.map(block));
             Ok(Gradients::new(gradients.n(), gradients.layout_handle(), blocks.collect::<Result<Vec<_>>>()?))
@@ -521,6 +541,7 @@ impl Preconditioner for KroneckerFactors {
     }
 
     fn quadratic_of(&self, gradients: &Gradients) -> Result<Tensor> {
+        check_network(&self.layout, gradients)?;
         guarded(|| {
             let mut total = Tensor::zeros([gradients.n()], (Kind::Float, Device::Cpu));
             for (layer, block) in self.layers.iter().zip(gradients.blocks()) {

@@ -42,7 +42,7 @@ use tch::{Kind, Tensor};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
-use crate::gradient::Gradients;
+use crate::gradient::{Gradients, Layout};
 use crate::snapshot::Snapshot;
 
 /// A curvature to invert, before it has seen data.
@@ -137,4 +137,17 @@ pub(crate) fn check_tolerance(option: &str, tolerance: f64) -> Result<()> {
         true => Ok(()),
         false => Err(Error::option(option, "at least 0 and below 1", tolerance)),
     }
+}
+
+/// An error unless the gradients are of the network that a curvature was fitted on, parameter by parameter.
+pub(crate) fn check_network(fitted: &Layout, gradients: &Gradients) -> Result<()> {
+    if fitted == gradients.layout() {
+        return Ok(());
+    }
+    let say = |layout: &Layout| {
+        let parts: Vec<String> = layout.entries().iter().map(|e| format!("{} {:?}", e.name, e.shape)).collect();
+        parts.join(", ")
+    };
+    let expected = format!("of the network the curvature was fitted on ({})", say(fitted));
+    Err(Error::shape("gradients", expected, say(gradients.layout())))
 }

@@ -231,6 +231,33 @@ impl Block {
         Block { name: self.name.clone(), form, columns: self.columns.clone() }
     }
 
+    /// The same layer's blocks of several batches as one.
+    pub fn join(parts: &[&Block]) -> Result<Block> {
+        let cat = |pick: &dyn Fn(&Form) -> Option<Tensor>| -> Option<Tensor> {
+            let tensors: Option<Vec<Tensor>> = parts.iter().map(|b| pick(&b.form)).collect();
+            Some(Tensor::cat(&tensors?, 0))
+        };
+        let outer = |pick: fn(&Outer) -> Option<&Tensor>| {
+            cat(&|form| if let Form::Outer(outer) = form { pick(outer).map(Tensor::shallow_clone) } else { None })
+        };
+        let form = match &parts[0].form {
+            Form::Outer(_) => match (outer(|o| Some(&o.a)), outer(|o| Some(&o.delta))) {
+                (Some(a), Some(delta)) => {
+                    Some(Form::Outer(Outer { a, delta, unit: outer(|o| o.unit.as_ref()), mask: outer(|o| o.mask.as_ref()) }))
+                }
+                _ => None,
+            },
+            Form::Turned(first) => cat(&|form| if let Form::Turned(t) = form { Some(t.rows.shallow_clone()) } else { None })
+                .map(|rows| Form::Turned(Turned { rows, qa: first.qa.shallow_clone(), qs: first.qs.shallow_clone() })),
+            Form::Lookup { .. } | Form::Dense(_) => None,
+        };
+        let form = match form {
+            Some(form) => form,
+            None => Form::Dense(Tensor::cat(&parts.iter().map(|b| b.dense()).collect::<Result<Vec<_>>>()?, 0)),
+        };
+        Ok(Block { name: parts[0].name.clone(), form, columns: parts[0].columns.clone() })
+    }
+
     /// Multiplications, or what takes as long, of one inner product with a like block, in the cheaper form.
     pub fn cost_of_pair(&self) -> i64 {
         match &self.form {

@@ -15,7 +15,7 @@ use crate::random::{self, Purpose};
 use crate::snapshot::{Of, Snapshot};
 
 /// Bytes of roots that are kept between products instead of being computed again.
-const HELD_BYTES: i64 = 512 << 20;
+const HELD_BYTES: i64 = 768 << 20;
 
 /// The most outputs per example for which `B`, `[outputs, outputs]` for each example, is worth having.
 const MOST_OUTPUTS: i64 = 512;

@@ -71,6 +71,29 @@ impl Gradients {
         Gradients::new(rows.size()[0], layout.clone(), vec![block])
     }
 
+    /// Rows `[n, p]` as formed blocks like those of other gradients, so that they meet layer by layer.
+    pub(crate) fn of_rows_like(rows: &Tensor, like: &Gradients) -> Gradients {
+        let blocks = like.blocks.iter().map(|block| Block {
+            name: block.name.clone(),
+            form: Form::Dense(block.columns.columns(rows)),
+            columns: block.columns.clone(),
+        });
+        Gradients::new(rows.size()[0], like.layout.clone(), blocks.collect())
+    }
+
+    /// Several batches of the same network, in the same forms, as one.
+    pub(crate) fn join(mut parts: Vec<Gradients>) -> Result<Gradients> {
+        if parts.len() == 1 {
+            return Ok(parts.remove(0));
+        }
+        guarded(|| {
+            let (n, layout) = (parts.iter().map(|g| g.n).sum(), parts[0].layout.clone());
+            let count = parts[0].blocks.len();
+            let blocks = (0..count).map(|i| Block::join(&parts.iter().map(|g| &g.blocks[i]).collect::<Vec<_>>()));
+            Ok(Gradients::new(n, layout, blocks.collect::<Result<Vec<_>>>()?))
+        })
+    }
+
     pub(crate) fn layout_handle(&self) -> Arc<Layout> {
         self.layout.clone()
     }

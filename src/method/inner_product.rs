@@ -41,6 +41,9 @@ pub struct InnerProduct<'a> {
 /// Memory for formed test gradients and preconditioned rows.
 const TEST_BYTES: i64 = 1 << 30;
 
+/// Memory for train gradients that are formed at once.
+const FORMED_BYTES: i64 = 128 << 20;
+
 impl InnerProduct<'_> {
     /// Checks the task, loads each checkpoint and fits the curvature at each.
     pub fn fit(self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
@@ -101,7 +104,7 @@ impl Fitted {
     fn test_sides(&self, point: &Point, test: &Dataset, from: i64) -> Result<(Vec<TestSide>, i64)> {
         let room = batch_size(&point.snapshot, test, point.forms())?;
         let until = (from + (TEST_BYTES / room.held).max(1)).min(test.len() as i64);
-        let (mut sides, mut start) = (Vec::new(), from);
+        let (mut sides, mut mapped, mut start) = (Vec::new(), Vec::new(), from);
         let rows = match point.forms() {
             true => Some(guarded(|| Ok(Tensor::f_empty([until - from, point.snapshot.p()], (Kind::Float, Device::Cpu))?))?),
             false => None,
@@ -117,7 +120,7 @@ impl Fitted {
                     let part = rows.as_ref().map(|rows| rows.narrow(0, start - from, end - start));
                     part.map_or(Ok(()), |part| gradients.write(&part))?;
                 }
-                Some(preconditioner) => sides.push(TestSide { start, gradients: preconditioner.map(gradients)?, scale }),
+                Some(preconditioner) => mapped.push(preconditioner.map(gradients)?),
                 None => {
                     let share = budget * (end - start) / (until - start);
                     budget -= share;
@@ -126,8 +129,18 @@ impl Fitted {
             }
             start = end;
         }
+        if !mapped.is_empty() {
+            // As one: a train batch that has to be formed is formed once.
+            sides.push(TestSide { start: from, gradients: Gradients::join(mapped)?, scale: None });
+        }
         if let (Some(preconditioner), Some(rows)) = (&point.preconditioner, rows) {
-            let gradients = Gradients::of_rows(preconditioner.apply(&rows)?, point.snapshot.layout());
+            let mapped = preconditioner.apply(&rows)?;
+            drop(rows);
+            let (inputs, targets) = test.slice(from, from + 1);
+            let gradients = guarded(|| {
+                let like = Gradients::compute(&point.snapshot, self.explain, &inputs, &targets)?;
+                Ok(Gradients::of_rows_like(&mapped, &like))
+            })?;
             sides.push(TestSide { start: from, gradients, scale: None });
         }
         Ok((sides, until))
@@ -200,7 +213,11 @@ impl Attributor for Fitted {
                 progress.add((m * n) as u64);
                 continue;
             }
-            let size = batch_size(&point.snapshot, &self.train, point.forms())?.at_once;
+            let mut size = batch_size(&point.snapshot, &self.train, false)?.at_once;
+            if point.preconditioner.is_some() {
+                // Where a block is formed to meet formed rows, a batch of them takes this much.
+                size = size.min((FORMED_BYTES / (4 * point.snapshot.p())).max(64));
+            }
             let mut from = 0;
             while from < m {
                 let (sides, until) = self.test_sides(point, test, from)?;
