@@ -325,3 +325,33 @@ fn wrappers_divide_by_the_methods_own_lengths() {
         assert_close(&cosines, &GradCos::default().fit(&one, &train).unwrap().matrix(&test).unwrap(), 1e-5, name);
     }
 }
+
+/// The functions over tensors give what the curvatures give on the gradients of a network.
+#[test]
+fn functions_over_tensors_agree_with_the_curvatures() {
+    let (train, test) = (clusters(24, 1), clusters(30, 2).select(&[25, 26, 27]).unwrap());
+    let task = tasks::logistic().train(&tasks::trainer(), &train).unwrap().last();
+    let snapshot = std::rc::Rc::new(task.snapshot(0).unwrap());
+    let single = |of: &Dataset| rows(&task, Of::Objective, of).to_kind(Kind::Float);
+    let (g, q) = (single(&train), single(&test));
+    let damping = Damping::Relative(0.1);
+    let apply = |curvature: &dyn Curvature| curvature.fit(&snapshot, &train).unwrap().apply(&q).unwrap();
+    let matrix = Matrix::EmpiricalFisher;
+    let explicit = curvature::ifvp_explicit(&g, &q, damping).unwrap();
+    assert_close(&explicit, &apply(&Explicit { matrix, damping, ..default() }), 1e-4, "explicit");
+    let few = curvature::ifvp_explicit(&g.narrow(0, 0, 6), &q, damping).unwrap();
+    let part = train.head(6).unwrap();
+    let kernel = Explicit { matrix, damping, ..default() }.fit(&snapshot, &part).unwrap().apply(&q).unwrap();
+    assert_close(&few, &kernel, 1e-4, "explicit among the examples");
+    let mean = curvature::ifvp_datainf(&[g.shallow_clone()], &[q.shallow_clone()], damping).unwrap().remove(0);
+    assert_close(&mean, &apply(&DataInf { damping }), 1e-4, "DataInf");
+    // Logistic regression: weight [3, 4] then bias [3] in some order; δ is the bias's gradient.
+    let entry = |name: &str| snapshot.layout().entries().iter().find(|e| e.name.ends_with(name)).unwrap().clone();
+    let (weight, bias) = (entry("weight"), entry("bias"));
+    let delta = g.narrow(1, bias.offset, 3);
+    let a = Tensor::cat(&[train.inputs(), &Tensor::ones([24, 1], (Kind::Float, Device::Cpu))], 1);
+    let block =
+        |x: &Tensor| Tensor::cat(&[x.narrow(1, weight.offset, 12).view([-1, 3, 4]), x.narrow(1, bias.offset, 3).unsqueeze(2)], 2);
+    let mapped = curvature::ifvp_ekfac(&a, &delta, &block(&q), damping).unwrap();
+    assert_close(&mapped, &block(&apply(&Ekfac { matrix, damping, tolerance: 0.0 })), 1e-4, "EK-FAC");
+}
