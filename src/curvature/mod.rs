@@ -14,6 +14,7 @@ mod krylov;
 mod lissa;
 mod low_rank;
 mod matrix;
+mod moments;
 mod nystrom;
 mod separable;
 mod solve;

@@ -3,21 +3,24 @@
 mod block;
 mod compute;
 mod function;
+mod gram;
 pub(crate) mod hessian;
 mod layout;
 mod linear_head;
 pub(crate) mod mean_square;
 mod operator;
+mod outer;
 mod replicate;
 pub(crate) mod roots;
 mod states;
 pub(crate) mod stream;
 
-pub(crate) use block::{Block, Form, Outer, Turned};
+pub(crate) use block::{Block, Form};
 pub use function::{Function, ggn_vp, hvp};
 pub(crate) use layout::Columns;
 pub use layout::{Entry, Layout};
 pub use operator::{Compressed, Operator, Subspace};
+pub(crate) use outer::{Outer, Turned};
 
 use std::borrow::Borrow;
 use std::sync::Arc;
