@@ -320,7 +320,7 @@ fn a_curvature_fitted_on_another_network() {
         says(preconditioner.quadratic_of(&gradients(&other).unwrap()), &["gradients"]);
     }
     let preconditioner = Ekfac::default().fit(&fitted, &train).unwrap();
-    says(preconditioner.map(gradients(&same_p).unwrap()), &["fc1.weight [6, 4]", "fc1.weight [3, 4]"]);
+    says(preconditioner.map(gradients(&same_p).unwrap()), &["fc1.bias [6]", "fc1.bias [3]"]);
 }
 
 /// All predictions certain: gradients and curvature vanish, and nothing becomes NaN.
@@ -346,4 +346,31 @@ fn vanishing_gradients_under_every_curvature() {
             Err(error) => assert!(error.to_string().contains("damping"), "{}: {error}", method.name()),
         }
     }
+}
+
+#[test]
+fn a_mask_that_leaves_nothing_and_a_cosine_of_a_curvature() {
+    let train = clusters(12, 1);
+    let hidden = Task::new(|p: &nn::Path| {
+        let (step, last) = (layer::linear(p / "step", 2, 5), layer::linear(p / "last", 5, 3));
+        move |x: &Tensor, tape: &mut Tape| {
+            let x = x.reshape([-1, 2, 2]);
+            tape.mask(&x.select(2, 0).not_equal_tensor(&x.select(2, 0)));
+            let hidden = tape.linear("step", &step, &x).tanh();
+            tape.unmask();
+            tape.linear("last", &last, &hidden.mean_dim([1i64].as_slice(), false, None::<Kind>))
+        }
+    });
+    let hidden = hidden.train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
+    says(Influence::new(Ekfac::default()).fit(&hidden, &train), &["layer step", "no position counts"]);
+    let task = tasks::mlp().train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
+    let curvature = Ekfac::default();
+    let cosine = method::InnerProduct {
+        name: "cosine".into(),
+        explain: Of::Objective,
+        unit_norm: true,
+        curvature: Some(&curvature),
+        weighting: method::Weighting::Mean,
+    };
+    says(cosine.fit(&task, &train), &["unit_norm", "UnitNorm"]);
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::train_side::TrainSide;
-use super::{Curvature, Damping, Preconditioner, check_network, check_rows};
+use super::{Curvature, Damping, Preconditioner, check_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::{Block, Columns, Gradients, Layout};
@@ -111,11 +111,12 @@ impl Preconditioner for Fitted {
         })
     }
 
-    fn scores(&self, test: &Gradients) -> Result<Option<Tensor>> {
-        check_network(&self.layout, test)?;
-        if !self.train.by_gram(test.n()) {
-            return Ok(None);
-        }
+    fn scores_directly(&self, m: i64) -> bool {
+        self.train.by_gram(m)
+    }
+
+    fn scores(&self, test: &Gradients) -> Result<Tensor> {
+        self.layout.check_same("gradients", test.layout())?;
         guarded(|| {
             let (m, n) = (test.n(), self.train.n());
             let total = Tensor::zeros([m, n], (Kind::Float, Device::Cpu));
@@ -142,13 +143,13 @@ impl Preconditioner for Fitted {
                 }
                 Ok(())
             })?;
-            Ok(Some(total))
+            Ok(total)
         })
     }
 
     /// `(1/λ) [‖g‖² − Σ_s w_s K_s²]` for each layer.
     fn quadratic_of(&self, gradients: &Gradients) -> Result<Tensor> {
-        check_network(&self.layout, gradients)?;
+        self.layout.check_same("gradients", gradients.layout())?;
         guarded(|| {
             let mut total = Tensor::zeros([gradients.n()], (Kind::Float, Device::Cpu));
             for (layer, block) in self.parts(gradients) {

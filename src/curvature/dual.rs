@@ -7,9 +7,9 @@ use tch::{Device, Kind, Tensor};
 
 use super::explicit::Factored;
 use super::train_side::TrainSide;
-use super::{Damping, Preconditioner, check_network, check_rows};
+use super::{Damping, Preconditioner, check_rows};
 use crate::dataset::Dataset;
-use crate::error::{Result, guarded};
+use crate::error::{Error, Result, guarded};
 use crate::gradient::{Gradients, Layout};
 use crate::snapshot::Snapshot;
 
@@ -49,7 +49,7 @@ impl Dual {
 
     /// `Q Gᵀ`, `[m, n]`.
     fn products(&self, test: &Gradients) -> Result<Tensor> {
-        check_network(&self.layout, test)?;
+        self.layout.check_same("gradients", test.layout())?;
         let x = Tensor::empty([test.n(), self.train.n()], (Kind::Float, Device::Cpu));
         self.train.each(|start, gradients| {
             x.narrow(1, start, gradients.n()).copy_(&test.gram(gradients)?);
@@ -76,14 +76,44 @@ impl Preconditioner for Dual {
         guarded(|| Ok(rest.g_div_scalar_(self.lambda)))
     }
 
-    fn scores(&self, test: &Gradients) -> Result<Option<Tensor>> {
+    fn scores_directly(&self, _: i64) -> bool {
+        true
+    }
+
+    fn scores(&self, test: &Gradients) -> Result<Tensor> {
         let solved = self.factor.apply(&self.products(test)?)?;
-        guarded(|| Ok(Some(solved * self.train.n() as f64)))
+        guarded(|| Ok(solved * self.train.n() as f64))
     }
 
     fn quadratic_of(&self, gradients: &Gradients) -> Result<Tensor> {
-        let (squares, explained) = (gradients.norms()?.square(), self.factor.quadratic(&self.products(gradients)?)?);
-        guarded(|| Ok((squares - explained) / self.lambda))
+        let (squares, explained) =
+            (gradients.norms()?.square(), guarded(|| Ok(self.factor.squares(&self.products(gradients)?)))?);
+        guarded(|| {
+            let values = (squares.to_kind(Kind::Double) - explained) / self.lambda;
+            // Gradients are float32: below this, what is left of the difference is their rounding.
+            let rounding = squares.to_kind(Kind::Double) * (1e-6 / self.lambda);
+            match values.lt_tensor(&rounding).logical_and(&squares.gt(0.0)).any().int64_value(&[]) {
+                0 => Ok(values.to_kind(Kind::Float)),
+                _ => Err(Error::numerical(
+                    "the empirical Fisher matrix",
+                    format!(
+                        "a gradient's share outside the train gradients is lost in rounding; raise the damping ({:.1e})",
+                        self.lambda
+                    ),
+                )),
+            }
+        })
+    }
+
+    /// With `A = (K + nλ)⁻¹`: `n (1 − nλ A_ii)` and `n √(A_ii − nλ (A²)_ii)`, in float64.
+    fn of_train(&self) -> Result<Option<(Tensor, Tensor)>> {
+        guarded(|| {
+            let n = self.train.n() as f64;
+            let (diagonal, squares) = self.factor.inverse_diagonals();
+            let own: Tensor = (&diagonal * (-n * self.lambda) + 1.0) * n;
+            let lengths = (diagonal - squares * (n * self.lambda)).clamp_min(0.0).sqrt() * n;
+            Ok(Some((own.clamp_min(0.0).to_kind(Kind::Float), lengths.to_kind(Kind::Float))))
+        })
     }
 
     fn keeps_factors(&self) -> bool {

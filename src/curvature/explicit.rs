@@ -105,6 +105,22 @@ impl Factored {
     }
 }
 
+impl Factored {
+    /// `gᵀ H⁻¹ g` of rows, float64.
+    pub(super) fn squares(&self, rows: &Tensor) -> Tensor {
+        let columns = rows.to_kind(Kind::Double).transpose(0, 1);
+        let halves = self.factor.linalg_solve_triangular(&columns, false, true, false);
+        halves.square().sum_dim_intlist([0i64].as_slice(), false, Kind::Double)
+    }
+
+    /// Diagonals of the inverse and of its square, float64.
+    pub(super) fn inverse_diagonals(&self) -> (Tensor, Tensor) {
+        let inverse = self.factor.cholesky_inverse(false);
+        let squares = inverse.square().sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
+        (inverse.diagonal(0, 0, 1).copy(), squares)
+    }
+}
+
 impl Preconditioner for Factored {
     fn apply(&self, rows: &Tensor) -> Result<Tensor> {
         check_rows(rows, self.factor.size()[0])?;
@@ -120,10 +136,6 @@ impl Preconditioner for Factored {
     /// Half the work of `apply`: with `H = L Lᵀ`, `gᵀ H⁻¹ g = ‖L⁻¹ g‖²`.
     fn quadratic(&self, rows: &Tensor) -> Result<Tensor> {
         check_rows(rows, self.factor.size()[0])?;
-        guarded(|| {
-            let columns = rows.to_kind(Kind::Double).transpose(0, 1);
-            let halves = self.factor.linalg_solve_triangular(&columns, false, true, false);
-            Ok(halves.square().sum_dim_intlist([0i64].as_slice(), false, Kind::Double).to_kind(Kind::Float))
-        })
+        guarded(|| Ok(self.squares(rows).to_kind(Kind::Float)))
     }
 }

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::moments::{Eigenbasis, Moments, extended};
 use super::separable::Separable;
-use super::{Damping, Matrix, Preconditioner, check_network, check_rows};
+use super::{Damping, Matrix, Preconditioner, check_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::mean_square::MeanSquare;
@@ -78,6 +78,10 @@ impl KroneckerFactors {
             }
             Ok(())
         })?;
+        if let Some((moments, block)) = moments.iter().flatten().zip(square.layers()?).find(|(m, _)| m.is_empty()) {
+            let _ = moments;
+            return Err(Error::layer(block.0, "no position counts: its mask is false everywhere"));
+        }
         let bases: Vec<Eigenbasis> = guarded(|| moments.into_iter().flatten().map(|m| Eigenbasis::new(m, n)).collect())?;
         let mut corrected: Vec<Option<Tensor>> = bases.iter().map(|_| None).collect();
         if eigenvalues == Eigenvalues::Corrected {
@@ -267,7 +271,7 @@ impl Preconditioner for KroneckerFactors {
     }
 
     fn map(&self, gradients: Gradients) -> Result<Gradients> {
-        check_network(&self.layout, &gradients)?;
+        self.layout.check_same("gradients", gradients.layout())?;
         guarded(|| {
             let blocks = self.layers.iter().zip(gradients.blocks()).map(|(layer, block)| layer.map(block));
             Ok(Gradients::new(gradients.n(), gradients.layout_handle(), blocks.collect::<Result<Vec<_>>>()?))
@@ -275,7 +279,7 @@ impl Preconditioner for KroneckerFactors {
     }
 
     fn quadratic_of(&self, gradients: &Gradients) -> Result<Tensor> {
-        check_network(&self.layout, gradients)?;
+        self.layout.check_same("gradients", gradients.layout())?;
         guarded(|| {
             let mut total = Tensor::zeros([gradients.n()], (Kind::Float, Device::Cpu));
             for (layer, block) in self.layers.iter().zip(gradients.blocks()) {

@@ -45,7 +45,7 @@ use tch::{Kind, Tensor};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
-use crate::gradient::{Gradients, Layout};
+use crate::gradient::Gradients;
 use crate::snapshot::Snapshot;
 
 /// A curvature to invert, before it has seen data.
@@ -80,14 +80,26 @@ pub trait Preconditioner {
         self.quadratic(&gradients.dense()?)
     }
 
-    /// `⟨P q, g⟩` for test gradients q and all train gradients g of the objective that it was fitted on, `[m, n_train]`, where
-    /// that is cheaper than to map q and meet g; else `None`.
-    fn scores(&self, test: &Gradients) -> Result<Option<Tensor>> {
+    /// Whether `m` test gradients are scored at less cost by [`scores`](Preconditioner::scores) than by mapping them.
+    fn scores_directly(&self, m: i64) -> bool {
+        let _ = m;
+        false
+    }
+
+    /// `⟨P q, g⟩` for test gradients q and all train gradients g of the objective that it was fitted on, `[m, n_train]`, without
+    /// mapping either.
+    fn scores(&self, test: &Gradients) -> Result<Tensor> {
         let _ = test;
+        Err(Error::Unsupported("this curvature has no scores of its own; map the gradients".into()))
+    }
+
+    /// `gᵀ P g` and `‖P g‖` of the train gradients of the objective that it was fitted on, each `[n_train]`, where it knows better
+    /// than to map them.
+    fn of_train(&self) -> Result<Option<(Tensor, Tensor)>> {
         Ok(None)
     }
 
-    /// Whether `map`, `quadratic_of` and `scores` do without formed gradients, so that more of them fit into memory at once.
+    /// Whether `map` and `quadratic_of` take factored gradients, batch by batch; else rows of all gradients come at once.
     fn keeps_factors(&self) -> bool {
         false
     }
@@ -140,17 +152,4 @@ pub(crate) fn check_tolerance(option: &str, tolerance: f64) -> Result<()> {
         true => Ok(()),
         false => Err(Error::option(option, "at least 0 and below 1", tolerance)),
     }
-}
-
-/// An error unless the gradients are of the network that a curvature was fitted on, parameter by parameter.
-pub(crate) fn check_network(fitted: &Layout, gradients: &Gradients) -> Result<()> {
-    if fitted == gradients.layout() {
-        return Ok(());
-    }
-    let say = |layout: &Layout| {
-        let parts: Vec<String> = layout.entries().iter().map(|e| format!("{} {:?}", e.name, e.shape)).collect();
-        parts.join(", ")
-    };
-    let expected = format!("of the network the curvature was fitted on ({})", say(fitted));
-    Err(Error::shape("gradients", expected, say(gradients.layout())))
 }

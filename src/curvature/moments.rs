@@ -81,6 +81,14 @@ impl Moments {
         }
     }
 
+    /// Whether no position counted.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Moments::Outer { positions, .. } | Moments::Lookup { positions, .. } => *positions == 0.0,
+            Moments::Whole(_) | Moments::Diagonal(_) => false,
+        }
+    }
+
     pub fn add(&mut self, block: &RootBlock) {
         match (self, &block.form) {
             (Moments::Outer { a, s, positions }, RootForm::Outer { a: inputs, delta, mask }) => {
@@ -95,11 +103,12 @@ impl Moments {
                 let counted = weights.map_or((n * t) as f64, |w| w.sum(Kind::Double).double_value(&[]));
                 *positions += counted;
             }
-            (Moments::Lookup { rows, s, positions }, RootForm::Lookup { index, delta }) => {
-                let counts = index.reshape([-1]).bincount(None::<Tensor>, rows.size()[0]).to_kind(Kind::Double);
+            (Moments::Lookup { rows, s, positions }, RootForm::Lookup { index, delta, mask }) => {
+                let weights = mask.as_ref().map(|mask| mask.to_kind(Kind::Double).reshape([-1]));
+                let counts = index.reshape([-1]).bincount(weights.as_ref(), rows.size()[0]).to_kind(Kind::Double);
                 let _ = rows.g_add_(&counts);
                 let _ = s.g_add_(&second_moment(&delta.flatten(0, 1)));
-                *positions += index.numel() as f64;
+                *positions += weights.map_or(index.numel() as f64, |w| w.sum(Kind::Double).double_value(&[]));
             }
             (Moments::Whole(sum), RootForm::Dense(rows)) => {
                 let _ = sum.g_add_(&second_moment(&rows.flatten(0, 1).unsqueeze(1)));
@@ -185,7 +194,7 @@ impl Eigenbasis {
                 }
                 Some(sum)
             }
-            (Eigenbasis::Lookup { la, qs, .. }, RootForm::Lookup { index, delta }) => {
+            (Eigenbasis::Lookup { la, qs, .. }, RootForm::Lookup { index, delta, .. }) => {
                 let (rows, width) = (la.size()[0], qs.size()[0]);
                 let sum = Tensor::zeros([rows, width], WIDE);
                 let step = ((1 << 23) / (rows * width)).max(1);
@@ -193,8 +202,11 @@ impl Eigenbasis {
                     let delta = delta.select(1, c).matmul(qs);
                     for start in (0..roots.n).step_by(step as usize) {
                         let len = step.min(roots.n - start);
-                        let form =
-                            Form::Lookup { index: index.narrow(0, start, len), delta: delta.narrow(0, start, len).contiguous() };
+                        let form = Form::Lookup {
+                            index: index.narrow(0, start, len),
+                            delta: delta.narrow(0, start, len).contiguous(),
+                            mask: None,
+                        };
                         let part = Block { name: String::new(), form, columns: block.columns.clone() };
                         let squares = part.dense()?.square().sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
                         let _ = sum.shallow_clone().g_add_(&squares.view([rows, width]));

@@ -17,8 +17,8 @@ pub(crate) struct Block {
 pub(crate) enum Form {
     /// Sums of outer products.
     Outer(Outer),
-    /// Rows `index` `[n, t]` of a table receive `δ` `[n, t, width]`.
-    Lookup { index: Tensor, delta: Tensor },
+    /// Rows `index` `[n, t]` of a table receive `δ` `[n, t, width]`; which positions count, `[n, t]`.
+    Lookup { index: Tensor, delta: Tensor, mask: Option<Tensor> },
     /// Formed: `[n, len]`, weight then bias.
     Dense(Tensor),
     /// Formed in other coordinates.
@@ -56,7 +56,9 @@ impl Block {
         let part = |x: &Tensor| x.narrow(0, start, len);
         let form = match &self.form {
             Form::Outer(outer) => Form::Outer(outer.narrow(start, len)),
-            Form::Lookup { index, delta } => Form::Lookup { index: part(index), delta: part(delta) },
+            Form::Lookup { index, delta, mask } => {
+                Form::Lookup { index: part(index), delta: part(delta), mask: mask.as_ref().map(part) }
+            }
             Form::Dense(rows) => Form::Dense(part(rows)),
             Form::Turned(turned) => {
                 Form::Turned(Turned { rows: part(&turned.rows), qa: turned.qa.shallow_clone(), qs: turned.qs.shallow_clone() })
@@ -99,7 +101,9 @@ impl Block {
                 let (g, t, (input, output)) = (outer.g(), outer.t(), outer.widths());
                 (g * t * t * (input + output + 3 * FLOPS_PER_TOUCH)).min(self.len())
             }
-            Form::Lookup { index, delta } => (index.size()[1].pow(2) * (delta.size()[2] + 3 * FLOPS_PER_TOUCH)).min(self.len()),
+            Form::Lookup { index, delta, .. } => {
+                (index.size()[1].pow(2) * (delta.size()[2] + 3 * FLOPS_PER_TOUCH)).min(self.len())
+            }
             Form::Dense(_) | Form::Turned(_) => self.len(),
         }
     }
@@ -113,7 +117,7 @@ impl Block {
                 true => Tensor::cat(&[outer.weight(), outer.bias()], 1),
                 false => outer.weight(),
             },
-            Form::Lookup { index, delta } => {
+            Form::Lookup { index, delta, .. } => {
                 let (n, t) = index.size2()?;
                 let (rows, width) = (self.columns.weight.shape[0], self.columns.weight.shape[1]);
                 let mut table = Tensor::zeros([n * rows, width], (Kind::Float, Device::Cpu));
@@ -164,7 +168,7 @@ impl Block {
             {
                 outer_gram(mine, theirs, self.has_bias())
             }
-            (Form::Lookup { index, delta }, Form::Lookup { index: other_index, delta: epsilon })
+            (Form::Lookup { index, delta, .. }, Form::Lookup { index: other_index, delta: epsilon, .. })
                 if !self.table_cheaper_dense(other_index.size()[1], other_index.size()[0], index.size()[0]) =>
             {
                 lookup_gram(index, delta, other_index, epsilon)
@@ -192,7 +196,7 @@ impl Block {
 
     /// The same for rows of a table: all positions with all `u` positions, against the whole table.
     fn table_cheaper_dense(&self, u: i64, m: i64, partners: i64) -> bool {
-        let Form::Lookup { index, delta } = &self.form else { return false };
+        let Form::Lookup { index, delta, .. } = &self.form else { return false };
         let (t, width, len) = (index.size()[1], delta.size()[2], self.len());
         let factored = t * u * (width + 3 * FLOPS_PER_TOUCH);
         let forming = |positions: i64| FLOPS_PER_TOUCH * (len + positions * width);
@@ -224,7 +228,7 @@ impl Block {
                     if bias { weight + squares(&outer.bias(), 1) } else { weight }
                 }
             }
-            Form::Lookup { index, delta } => {
+            Form::Lookup { index, delta, .. } => {
                 let equal = index.unsqueeze(1).eq_tensor(&index.unsqueeze(2)).to_kind(Kind::Float);
                 squares_of(&(equal * delta.matmul(&delta.transpose(1, 2))))
             }

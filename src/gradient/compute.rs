@@ -219,12 +219,12 @@ fn group(snapshot: &Snapshot, records: Vec<Record>, n: i64) -> Option<Vec<Group>
 enum Seen {
     /// `[n, 1, t, in]`, and which positions count, `[n, t]`.
     Outer(Tensor, Option<Tensor>),
-    /// Patches, `[n, g, t, in]`
-    Unfolded(Tensor),
+    /// Patches, `[n, g, t, in]`, and which positions count, `[n, t]`.
+    Unfolded(Tensor, Option<Tensor>),
     /// `[n, positions, width]`, or `[n, channels, positions]`; the dimension of the positions.
     Scale(Tensor, i64),
-    /// `[n, t]`, and the row that is never trained.
-    Lookup(Tensor, Option<i64>),
+    /// `[n, t]`, the row that is never trained, and which positions count.
+    Lookup(Tensor, Option<i64>, Option<Tensor>),
 }
 
 fn see(groups: &[Group], n: i64) -> Result<Vec<Vec<Seen>>> {
@@ -234,21 +234,30 @@ fn see(groups: &[Group], n: i64) -> Result<Vec<Vec<Seen>>> {
 impl Seen {
     fn new(record: &Record, n: i64) -> Result<Seen> {
         let input = &record.input;
+        let counts = |t: i64| record.mask.as_ref().filter(|mask| mask.size() == [n, t]).map(Tensor::shallow_clone);
         Ok(match &record.operation {
             Operation::Linear => {
                 let a = input.reshape([n, 1, -1, input.size().last().copied().unwrap_or(1)]);
-                let counts = record.mask.as_ref().filter(|mask| mask.size() == [n, a.size()[2]]);
-                Seen::Outer(a, counts.map(Tensor::shallow_clone))
+                let mask = counts(a.size()[2]);
+                Seen::Outer(a, mask)
             }
             Operation::Convolution(options) => {
                 let kernel = record.kernel();
                 let patches = input.im2col(kernel, options.dilation, options.padding, options.stride);
                 let (g, t) = (options.groups, patches.size()[2]);
-                Seen::Unfolded(patches.view([n, g, -1, t]).transpose(2, 3))
+                Seen::Unfolded(patches.view([n, g, -1, t]).transpose(2, 3), counts(t))
             }
             Operation::ScaleLast => Seen::Scale(input.reshape([n, -1, record.weight.numel() as i64]), 1),
             Operation::ScaleChannel => Seen::Scale(input.reshape([n, record.weight.size()[0], -1]), 2),
-            Operation::Lookup { padding } => Seen::Lookup(input.reshape([n, -1]).to_kind(Kind::Int64), *padding),
+            Operation::Lookup { padding } => {
+                let index = input.reshape([n, -1]).to_kind(Kind::Int64);
+                let mask = match (padding, counts(index.size()[1])) {
+                    (Some(row), Some(mask)) => Some(mask.logical_and(&index.not_equal(*row))),
+                    (Some(row), None) => Some(index.not_equal(*row)),
+                    (None, mask) => mask,
+                };
+                Seen::Lookup(index, *padding, mask)
+            }
         })
     }
 
@@ -260,19 +269,20 @@ impl Seen {
                 let mask = mask.as_ref().map(Tensor::shallow_clone);
                 Form::Outer(Outer { a: a.shallow_clone(), delta, unit: None, mask })
             }
-            Seen::Unfolded(a) => {
+            Seen::Unfolded(a, mask) => {
                 // Convolutions give the positions last.
                 let delta = delta.reshape([n, a.size()[1], -1, a.size()[2]]).transpose(2, 3);
-                Form::Outer(Outer { a: a.shallow_clone(), delta, unit: None, mask: None })
+                let mask = mask.as_ref().map(Tensor::shallow_clone);
+                Form::Outer(Outer { a: a.shallow_clone(), delta, unit: None, mask })
             }
             Seen::Scale(a, over) => scale(a, &delta.reshape(a.size().as_slice()), *over, bias),
-            Seen::Lookup(index, padding) => {
+            Seen::Lookup(index, padding, mask) => {
                 let mut delta = delta.reshape([n, index.size()[1], -1]);
                 if let Some(row) = padding {
                     // Out of place: autograd may hand the same tensor to another layer.
                     delta = &delta * index.not_equal(*row).unsqueeze(-1);
                 }
-                Form::Lookup { index: index.shallow_clone(), delta }
+                Form::Lookup { index: index.shallow_clone(), delta, mask: mask.as_ref().map(Tensor::shallow_clone) }
             }
         }
     }
@@ -312,7 +322,9 @@ fn join(mut forms: Vec<Form>, group: &Group) -> Result<Form> {
         let parts = |pick: fn(&Form) -> Option<&Tensor>| forms.iter().filter_map(pick).collect::<Vec<_>>();
         let index = parts(|f| if let Form::Lookup { index, .. } = f { Some(index) } else { None });
         let delta = parts(|f| if let Form::Lookup { delta, .. } = f { Some(delta) } else { None });
-        return Ok(Form::Lookup { index: Tensor::cat(&index, 1), delta: Tensor::cat(&delta, 1) });
+        let masks = parts(|f| if let Form::Lookup { mask, .. } = f { mask.as_ref() } else { None });
+        let mask = (masks.len() == forms.len()).then(|| Tensor::cat(&masks, 1));
+        return Ok(Form::Lookup { index: Tensor::cat(&index, 1), delta: Tensor::cat(&delta, 1), mask });
     }
     let mut total: Option<Tensor> = None;
     for form in forms {

@@ -1,5 +1,7 @@
 use tch::Tensor;
 
+use crate::error::{Error, Result};
+
 /// Where one parameter lies in a flat vector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -41,6 +43,18 @@ impl Layout {
     /// Number of parameters.
     pub fn p(&self) -> i64 {
         self.p
+    }
+
+    /// An error that names the first parameter in which another network differs.
+    pub(crate) fn check_same(&self, thing: &str, other: &Layout) -> Result<()> {
+        if self == other {
+            return Ok(());
+        }
+        let say =
+            |entry: Option<&Entry>| entry.map_or_else(|| "no further parameter".into(), |e| format!("{} {:?}", e.name, e.shape));
+        let first = (0..).find(|&i| self.entries.get(i) != other.entries.get(i)).unwrap_or(0);
+        let expected = format!("those of the same network, with {}", say(self.entries.get(first)));
+        Err(Error::shape(thing, expected, say(other.entries.get(first))))
     }
 
     /// Parameter-shaped tensors as one flat vector.

@@ -177,10 +177,7 @@ impl Gradients {
     /// For a layer used at one position the block is `(A A'ᵀ + 1) ∘ (Δ Δ'ᵀ)`: `n·m·(in + out)` multiplications instead of
     /// `n·m·in·out`, and no gradient is formed.
     pub fn gram(&self, other: &Gradients) -> Result<Tensor> {
-        if self.layout.p() != other.layout.p() {
-            let (expected, got) = (self.layout.p(), format!("{} parameters", other.layout.p()));
-            return Err(Error::shape("gradients", format!("gradients of the same network ({expected} parameters)"), got));
-        }
+        self.layout.check_same("gradients", &other.layout)?;
         // One side may be formed whole, as rows of all parameters.
         match (self.whole(), other.whole()) {
             (_, Some(rows)) => return self.dot(rows),

@@ -28,8 +28,8 @@ pub(crate) struct RootBlock {
 pub(crate) enum RootForm {
     /// `a` `[n, g, t, in]`, `δ` `[n, c, g, t, out]`, which positions count `[n, t]`.
     Outer { a: Tensor, delta: Tensor, mask: Option<Tensor> },
-    /// Rows `[n, t]` of a table, `δ` `[n, c, t, width]`.
-    Lookup { index: Tensor, delta: Tensor },
+    /// Rows `[n, t]` of a table, `δ` `[n, c, t, width]`, which positions count `[n, t]`.
+    Lookup { index: Tensor, delta: Tensor, mask: Option<Tensor> },
     /// `[n, c, len]`.
     Dense(Tensor),
 }
@@ -53,7 +53,9 @@ impl Roots {
                 Form::Outer(outer) => {
                     RootForm::Outer { a: outer.a.shallow_clone(), delta, mask: outer.mask.as_ref().map(Tensor::shallow_clone) }
                 }
-                Form::Lookup { index, .. } => RootForm::Lookup { index: index.shallow_clone(), delta },
+                Form::Lookup { index, mask, .. } => {
+                    RootForm::Lookup { index: index.shallow_clone(), delta, mask: mask.as_ref().map(Tensor::shallow_clone) }
+                }
                 Form::Dense(_) | Form::Turned(_) => RootForm::Dense(delta),
             };
             blocks.push(RootBlock { name: first.name.clone(), columns: first.columns.clone(), form });
@@ -68,7 +70,11 @@ impl Roots {
                 RootForm::Outer { a, delta, .. } => {
                     Form::Outer(Outer { a: a.shallow_clone(), delta: delta.select(1, c), unit: None, mask: None })
                 }
-                RootForm::Lookup { index, delta } => Form::Lookup { index: index.shallow_clone(), delta: delta.select(1, c) },
+                RootForm::Lookup { index, delta, mask } => Form::Lookup {
+                    index: index.shallow_clone(),
+                    delta: delta.select(1, c),
+                    mask: mask.as_ref().map(Tensor::shallow_clone),
+                },
                 RootForm::Dense(rows) => Form::Dense(rows.select(1, c)),
             };
             Block { name: block.name.clone(), form, columns: block.columns.clone() }
@@ -172,7 +178,7 @@ impl RootBlock {
                 let along = Outer { a: a.shallow_clone(), delta: delta.select(1, 0), unit: None, mask: None };
                 by_covector(along.along(directions, self.columns.bias.is_some()), delta)
             }
-            RootForm::Lookup { index, delta } => {
+            RootForm::Lookup { index, delta, .. } => {
                 let (rows, width) = (self.columns.weight.shape[0], self.columns.weight.shape[1]);
                 let (n, t) = (index.size()[0], index.size()[1]);
                 let along = directions.view([k, rows, width]).index_select(1, &index.reshape([n * t])); // [k, n·t, width]
@@ -192,7 +198,7 @@ impl RootBlock {
                 let outer = Outer { a: a.shallow_clone(), delta: delta.select(1, 0), unit: None, mask: None };
                 outer.spread(&mixed, self.columns.bias.is_some())
             }
-            RootForm::Lookup { index, delta } => {
+            RootForm::Lookup { index, delta, .. } => {
                 let (rows, width) = (self.columns.weight.shape[0], self.columns.weight.shape[1]);
                 let t = index.size()[1];
                 let mixed = x.matmul(&delta.reshape([n, delta.size()[1], -1])); // [n, k, t·width]

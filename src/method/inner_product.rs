@@ -47,6 +47,10 @@ const FORMED_BYTES: i64 = 128 << 20;
 impl InnerProduct<'_> {
     /// Checks the task, loads each checkpoint and fits the curvature at each.
     pub fn fit(self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
+        if self.unit_norm && self.curvature.is_some() {
+            let expected = "no curvature beside it; UnitNorm makes a cosine of any method's scores";
+            return Err(Error::option("InnerProduct.unit_norm", expected, "a curvature"));
+        }
         let count = task.checkpoints().len().max(1);
         let mut points = Vec::with_capacity(count);
         for index in 0..count {
@@ -102,8 +106,9 @@ impl Fitted {
     ///
     /// Where the preconditioner wants rows, it gets all of them at once: an iterative solver shares its work among them.
     fn test_sides(&self, point: &Point, test: &Dataset, from: i64) -> Result<(Vec<TestSide>, i64)> {
-        let room = batch_size(&point.snapshot, test, point.forms())?;
+        let room = batch_size(&point.snapshot, test, point.preconditioner.is_some())?;
         let until = (from + (TEST_BYTES / room.held).max(1)).min(test.len() as i64);
+        let at_once = if point.forms() { room.at_once } else { self.at_once(point, test)? };
         let (mut sides, mut mapped, mut start) = (Vec::new(), Vec::new(), from);
         let rows = match point.forms() {
             true => Some(guarded(|| Ok(Tensor::f_empty([until - from, point.snapshot.p()], (Kind::Float, Device::Cpu))?))?),
@@ -111,7 +116,7 @@ impl Fitted {
         };
         let mut budget = TEST_BYTES;
         while start < until {
-            let end = (start + room.at_once).min(until);
+            let end = (start + at_once).min(until);
             let (inputs, targets) = test.slice(start, end);
             let gradients = guarded(|| Gradients::compute(&point.snapshot, self.explain, &inputs, &targets))?;
             let scale = if self.unit_norm { Some(inverse(&gradients.norms()?)) } else { None };
@@ -148,21 +153,46 @@ impl Fitted {
 
     /// Adds what one checkpoint says to `total` `[m, n]`, where its geometry has a shorter way than meeting every train gradient.
     fn score_directly(&self, point: &Point, test: &Dataset, total: &Tensor) -> Result<bool> {
-        let Some(preconditioner) = point.preconditioner.as_ref().filter(|p| p.keeps_factors()) else { return Ok(false) };
+        let m = test.len() as i64;
+        let Some(preconditioner) = point.preconditioner.as_ref().filter(|p| p.scores_directly(m)) else { return Ok(false) };
         let size = batch_size(&point.snapshot, test, false)?.at_once;
-        let mut direct = true;
         each_batch(&point.snapshot, self.explain, test, size, |start, gradients| {
-            if direct {
-                match preconditioner.scores(&gradients)? {
-                    Some(scores) => {
-                        let _ = total.narrow(0, start, gradients.n()).g_add_(&(scores * point.weight));
-                    }
-                    None => direct = false,
-                }
-            }
+            let scores = preconditioner.scores(&gradients)? * point.weight;
+            let _ = total.narrow(0, start, gradients.n()).g_add_(&scores);
             Ok(())
         })?;
-        Ok(direct)
+        Ok(true)
+    }
+
+    /// Examples whose gradients a geometry gets at once: where it may form them, as many as memory allows.
+    fn at_once(&self, point: &Point, data: &Dataset) -> Result<i64> {
+        let size = batch_size(&point.snapshot, data, false)?.at_once;
+        Ok(match point.preconditioner {
+            Some(_) => size.min((FORMED_BYTES / (4 * point.snapshot.p())).max(16)),
+            None => size,
+        })
+    }
+
+    /// Calls `each` with the gradients of one number on the examples of a dataset: batch by batch, or as many rows at once as memory
+    /// allows where the geometry wants rows, so that a solver shares its work among them.
+    fn each_side(&self, point: &Point, of: Of, data: &Dataset, mut each: impl FnMut(i64, Gradients) -> Result<()>) -> Result<()> {
+        point.snapshot.check(data, point.snapshot.measurement(of))?;
+        if !point.forms() {
+            return each_batch(&point.snapshot, of, data, self.at_once(point, data)?, each);
+        }
+        let (n, p) = (data.len() as i64, point.snapshot.p());
+        let many = (TEST_BYTES / (4 * p)).max(1);
+        let size = batch_size(&point.snapshot, data, true)?.at_once;
+        for from in (0..n).step_by(many as usize) {
+            let len = many.min(n - from);
+            let rows = guarded(|| Ok(Tensor::f_empty([len, p], (Kind::Float, Device::Cpu))?))?;
+            let positions: Vec<usize> = (from as usize..(from + len) as usize).collect();
+            each_batch(&point.snapshot, of, &data.select(&positions)?, size, |start, gradients| {
+                gradients.write(&rows.narrow(0, start, gradients.n()))
+            })?;
+            each(from, Gradients::of_rows(rows, point.snapshot.layout()))?;
+        }
+        Ok(())
     }
 
     /// `w_c ⟨P g, g⟩` summed over checkpoints, for the gradients of one number on each example of a dataset.
@@ -171,9 +201,7 @@ impl Fitted {
         let total = Tensor::zeros([n], (Kind::Float, Device::Cpu));
         let mut progress = Progress::new(&format!("{} self-influence", self.name), n as u64 * self.points.len() as u64);
         for point in &self.points {
-            point.snapshot.check(data, point.snapshot.measurement(of))?;
-            let size = batch_size(&point.snapshot, data, point.forms())?.at_once;
-            each_batch(&point.snapshot, of, data, size, |start, gradients| {
+            self.each_side(point, of, data, |start, gradients| {
                 let scores = match &point.preconditioner {
                     Some(preconditioner) => preconditioner.quadratic_of(&gradients)?,
                     None if self.unit_norm => gradients.norms()?.gt(0.0).to_kind(Kind::Float),
@@ -186,6 +214,25 @@ impl Fitted {
         }
         progress.finish();
         finite(&self.name, total, "a self-influence overflowed; look for very large weights or inputs")
+    }
+}
+
+impl Fitted {
+    /// Self-influence and squared lengths of the train gradients, summed over checkpoints, if all geometries know them.
+    fn of_train(&self) -> Result<Option<(Tensor, Tensor)>> {
+        let mut total: Option<(Tensor, Tensor)> = None;
+        for point in &self.points {
+            let Some(preconditioner) = &point.preconditioner else { return Ok(None) };
+            let Some((own, lengths)) = preconditioner.of_train()? else { return Ok(None) };
+            total = Some(guarded(|| {
+                let (own, squares) = (own * point.weight, (lengths * point.weight).square());
+                Ok(match total.take() {
+                    Some((a, b)) => (a + own, b + squares),
+                    None => (own, squares),
+                })
+            })?);
+        }
+        Ok(total)
     }
 }
 
@@ -213,11 +260,7 @@ impl Attributor for Fitted {
                 progress.add((m * n) as u64);
                 continue;
             }
-            let mut size = batch_size(&point.snapshot, &self.train, false)?.at_once;
-            if point.preconditioner.is_some() {
-                // Where a block is formed to meet formed rows, a batch of them takes this much.
-                size = size.min((FORMED_BYTES / (4 * point.snapshot.p())).max(64));
-            }
+            let size = self.at_once(point, &self.train)?;
             let mut from = 0;
             while from < m {
                 let (sides, until) = self.test_sides(point, test, from)?;
@@ -243,7 +286,10 @@ impl Attributor for Fitted {
     }
 
     fn self_scores(&self) -> Result<Tensor> {
-        self.kernel_diagonal(Of::Objective, &self.train)
+        match self.of_train()? {
+            Some((scores, _)) => Ok(scores),
+            None => self.kernel_diagonal(Of::Objective, &self.train),
+        }
     }
 
     fn own_scores(&self, data: &Dataset) -> Result<Tensor> {
@@ -251,11 +297,13 @@ impl Attributor for Fitted {
     }
 
     fn train_lengths(&self) -> Result<Tensor> {
+        if let Some((_, squares)) = self.of_train()? {
+            return guarded(|| Ok(squares.sqrt()));
+        }
         let n = self.train.len() as i64;
         let total = Tensor::zeros([n], (Kind::Float, Device::Cpu));
         for point in &self.points {
-            let size = batch_size(&point.snapshot, &self.train, point.forms())?.at_once;
-            each_batch(&point.snapshot, Of::Objective, &self.train, size, |start, gradients| {
+            self.each_side(point, Of::Objective, &self.train, |start, gradients| {
                 let count = gradients.n();
                 let lengths = match &point.preconditioner {
                     Some(preconditioner) => preconditioner.map(gradients)?.norms()?,
@@ -285,6 +333,12 @@ impl Attributor for Fitted {
                 Ok(())
             })?;
             let mapped = match &point.preconditioner {
+                Some(preconditioner) if preconditioner.scores_directly(1) => {
+                    let row = Gradients::of_rows(sum, point.snapshot.layout());
+                    let scores = preconditioner.scores(&row)?.squeeze_dim(0) * point.weight;
+                    let _ = total.shallow_clone().g_add_(&scores);
+                    continue;
+                }
                 Some(preconditioner) => preconditioner.apply(&sum)?,
                 None => sum,
             };
