@@ -14,11 +14,12 @@ const LONGEST_TEXT: usize = 60;
 const STYLE: &str = "<style>\
 table.ascribe.frame{border-collapse:collapse;border:0;margin:4px 0;font-size:13px;color:inherit}\
 table.ascribe.frame th,table.ascribe.frame td{padding:3px 10px;border:0;max-width:none;vertical-align:top;text-align:left;\
-white-space:nowrap;background:transparent;border-bottom:1px solid rgba(127,127,127,.3);\
+background:transparent;border-bottom:1px solid rgba(127,127,127,.3);\
 border-bottom-color:color-mix(in srgb,currentColor 20%,transparent)}\
-table.ascribe.frame th{font-weight:600;white-space:normal;vertical-align:bottom}\
+table.ascribe.frame th{font-weight:600;vertical-align:bottom}\
 table.ascribe.frame thead th{border-bottom-width:2px}\
 table.ascribe.frame th.n,table.ascribe.frame td.n{text-align:right;font-variant-numeric:tabular-nums}\
+table.ascribe.frame td.n{white-space:nowrap}\
 table.ascribe.frame td.gap{text-align:center;opacity:.6}\
 table.ascribe.frame caption{caption-side:bottom;text-align:left;padding:4px 10px;white-space:nowrap;font-size:12px;\
 color:inherit;opacity:.7}\
