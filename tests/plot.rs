@@ -313,7 +313,8 @@ fn intervals_have_a_dot_and_a_bar_a_row() -> Result<()> {
 fn intervals_refuse_bad_columns() -> Result<()> {
     let table = df!("r" => [0.5], "r_low" => [f64::NAN], "r_high" => [1.0], "method" => ["a"], "none" => [None::<f64>])?;
     assert!(message(plot::intervals(&table, "r", "method")).contains("expected finite numbers"));
-    assert!(message(plot::intervals(&table, "method", "r")).contains("column method_low"));
+    assert!(message(plot::intervals(&table, "method", "r")).contains("expected a column of numbers"));
+    assert!(message(plot::intervals(&table, "r_high", "r")).contains("column r_high_low"));
     assert!(message(plot::intervals(&table, "q", "method")).contains("column q"));
     let gaps = df!("r" => [None::<f64>], "r_low" => [None::<f64>], "r_high" => [None::<f64>])?;
     assert!(message(plot::intervals(&gaps, "r", "r")).contains("at least one number"));

@@ -19,7 +19,7 @@ border-bottom-color:color-mix(in srgb,currentColor 20%,transparent)}\
 table.ascribe.frame th{font-weight:600;vertical-align:bottom}\
 table.ascribe.frame thead th{border-bottom-width:2px}\
 table.ascribe.frame th.n,table.ascribe.frame td.n{text-align:right;font-variant-numeric:tabular-nums}\
-table.ascribe.frame td.n{white-space:nowrap}\
+table.ascribe.frame td{white-space:nowrap}\
 table.ascribe.frame td.gap{text-align:center;opacity:.6}\
 table.ascribe.frame caption{caption-side:bottom;text-align:left;padding:4px 10px;white-space:nowrap;font-size:12px;\
 color:inherit;opacity:.7}\
