@@ -18,6 +18,7 @@ pub mod dataset;
 pub mod display;
 pub mod error;
 mod file;
+mod frame;
 pub mod gradient;
 pub mod measurement;
 pub mod method;

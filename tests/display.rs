@@ -65,10 +65,16 @@ fn long_text_is_cut_and_kept_for_pointing_at() {
 #[test]
 fn a_long_table_shows_both_ends() {
     let numbers = |n: u32| html(&frame(vec![Column::new("i".into(), (0..n).collect::<Vec<_>>())]));
-    assert_eq!(cells(&numbers(14)).len(), 14);
+    assert_eq!(cells(&numbers(20)).len(), 20);
     let shown: Vec<String> = cells(&numbers(1000)).concat();
     assert_eq!(shown, ["0", "1", "2", "3", "4", "5", "6", "7", "⋮", "996", "997", "998", "999"]);
     assert!(numbers(1000).contains("1000 rows × 1 column</caption>"));
+}
+
+#[test]
+fn a_long_name_may_break_after_its_underscores() {
+    let html = html(&frame(vec![Column::new("pearson_low".into(), [1u32])]));
+    assert!(html.contains(">pearson_<wbr>low</th>"));
 }
 
 #[test]

@@ -284,3 +284,39 @@ fn a_figure_is_saved_whole_and_only_as_svg() -> Result<()> {
     assert_eq!(format!("{figure:?}"), "Figure(curve of found against share, 700 × 372)");
     Ok(())
 }
+
+#[test]
+fn intervals_have_a_dot_and_a_bar_a_row() -> Result<()> {
+    let table = df!(
+        "method" => ["influence", "a<b", "failed"],
+        "r" => [Some(0.5), Some(0.0), None],
+        "r_low" => [Some(0.25), None, None],
+        "r_high" => [Some(1.0), None, None],
+    )?;
+    let figure = plot::intervals(&table, "r", "method")?;
+    let svg = figure.svg();
+    for name in [">influence</text>", ">a&lt;b</text>", ">failed</text>", ">0.5</text>", ">—</text>"] {
+        assert!(svg.contains(name), "{name}");
+    }
+    // The first row has a bar with two ends; the second, whose interval is missing, a dot alone; the third nothing.
+    assert_eq!((svg.matches("<circle").count(), svg.matches("stroke=\"#0072b2\"").count()), (2, 3));
+    let across =
+        |marker: &str| svg.split(marker).nth(1).and_then(|rest| rest.split('"').next()?.parse::<f64>().ok()).expect("a place");
+    let bar = svg.lines().find(|line| line.contains("#0072b2") && line.starts_with("<line")).expect("a bar");
+    let end = |name: &str| bar.split(name).nth(1).and_then(|rest| rest.split('"').next()?.parse::<f64>().ok()).expect("an end");
+    let share = (across("<circle cx=\"") - end("x1=\"")) / (end("x2=\"") - end("x1=\""));
+    assert!((share - (0.5 - 0.25) / 0.75).abs() < 0.01, "the dot stands where its value does: {share}");
+    Ok(())
+}
+
+#[test]
+fn intervals_refuse_bad_columns() -> Result<()> {
+    let table = df!("r" => [0.5], "r_low" => [f64::NAN], "r_high" => [1.0], "method" => ["a"], "none" => [None::<f64>])?;
+    assert!(message(plot::intervals(&table, "r", "method")).contains("expected finite numbers"));
+    assert!(message(plot::intervals(&table, "method", "r")).contains("expected a column of numbers"));
+    assert!(message(plot::intervals(&table, "r_high", "r")).contains("column r_high_low"));
+    assert!(message(plot::intervals(&table, "q", "method")).contains("column q"));
+    let gaps = df!("r" => [None::<f64>], "r_low" => [None::<f64>], "r_high" => [None::<f64>])?;
+    assert!(message(plot::intervals(&gaps, "r", "r")).contains("at least one number"));
+    Ok(())
+}

@@ -6,7 +6,7 @@ use polars::prelude::{AnyValue, Column, DataFrame};
 
 use super::{cut, escape, number};
 
-const ROWS: Window = Window { whole: 14, first: 8, last: 4 };
+const ROWS: Window = Window { whole: 20, first: 8, last: 4 };
 const COLUMNS: Window = Window { whole: 20, first: 12, last: 4 };
 const LONGEST_TEXT: usize = 60;
 
@@ -14,11 +14,12 @@ const LONGEST_TEXT: usize = 60;
 const STYLE: &str = "<style>\
 table.ascribe.frame{border-collapse:collapse;border:0;margin:4px 0;font-size:13px;color:inherit}\
 table.ascribe.frame th,table.ascribe.frame td{padding:3px 10px;border:0;max-width:none;vertical-align:top;text-align:left;\
-white-space:nowrap;background:transparent;border-bottom:1px solid rgba(127,127,127,.3);\
+background:transparent;border-bottom:1px solid rgba(127,127,127,.3);\
 border-bottom-color:color-mix(in srgb,currentColor 20%,transparent)}\
-table.ascribe.frame th{font-weight:600}\
+table.ascribe.frame th{font-weight:600;vertical-align:bottom}\
 table.ascribe.frame thead th{border-bottom-width:2px}\
 table.ascribe.frame th.n,table.ascribe.frame td.n{text-align:right;font-variant-numeric:tabular-nums}\
+table.ascribe.frame td{white-space:nowrap}\
 table.ascribe.frame td.gap{text-align:center;opacity:.6}\
 table.ascribe.frame caption{caption-side:bottom;text-align:left;padding:4px 10px;white-space:nowrap;font-size:12px;\
 color:inherit;opacity:.7}\
@@ -44,7 +45,7 @@ impl Window {
 /// A table as HTML, small whatever the size of the frame.
 ///
 /// Numbers are right-aligned, floats of a column share a format of four significant digits, text is cut at 60 characters,
-/// a missing value is a dash. More than 14 rows become the first 8 and the last 4, more than 20 columns the first 12 and the
+/// a missing value is a dash. More than 20 rows become the first 8 and the last 4, more than 20 columns the first 12 and the
 /// last 4. The caption counts all rows and columns; a column's name tells its type when pointed at.
 ///
 /// ```
@@ -97,6 +98,8 @@ impl Shown {
         let numeric = kind.is_primitive_numeric();
         let mut head = String::new();
         let (name, class) = (escape(&cut(column.name(), LONGEST_TEXT)), if numeric { " class=\"n\"" } else { "" });
+        // A long name may break after an underscore where room is short.
+        let name = name.replace('_', "_<wbr>");
         let _ = write!(head, "<th{class} title=\"{}\">{name}</th>", escape(&kind.to_string()));
         let values = rows.iter().map(|row| row.and_then(|row| column.get(row).ok()).unwrap_or(AnyValue::Null));
         let cells = match kind.is_float() {

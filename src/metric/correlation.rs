@@ -3,6 +3,7 @@ use polars::prelude::{Column, DataFrame, DataType, IntoColumn, NamedFrom, Series
 use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result, guarded};
+use crate::frame::column;
 use crate::scores::Scores;
 use crate::statistics::{Correlation, bootstrap_mean, pearson, spearman};
 
@@ -52,7 +53,7 @@ pub fn agreement(scores: &Scores, truth: &Scores) -> Result<DataFrame> {
 /// Columns: `method`, `n` (test examples in the means), `constant` (those left out because a correlation is not defined), `pearson`,
 /// `spearman` and their ends `_low` and `_high`: 95 % percentile bootstrap intervals over test examples (2,000 samples, seed 0).
 ///
-/// Errors: [`Error::Frame`] if a column is missing, [`Error::Data`] without rows.
+/// Errors: [`Error::Data`] if a column is missing, or without rows.
 ///
 /// ```
 /// use ascribe::prelude::*;
@@ -64,8 +65,8 @@ pub fn agreement(scores: &Scores, truth: &Scores) -> Result<DataFrame> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn mean_agreement(agreement: &DataFrame) -> Result<DataFrame> {
-    let methods = agreement.column("method")?.str()?;
-    let (linear, ranked) = (agreement.column("pearson")?.f64()?, agreement.column("spearman")?.f64()?);
+    let methods = column(agreement, "method")?.str()?;
+    let (linear, ranked) = (column(agreement, "pearson")?.f64()?, column(agreement, "spearman")?.f64()?);
     let mut groups: Vec<(&str, [Vec<f64>; 2], u32)> = Vec::new();
     for ((method, linear), ranked) in methods.iter().zip(linear.iter()).zip(ranked.iter()) {
         let method = method.unwrap_or_default();

@@ -1,6 +1,7 @@
 use polars::prelude::{Column, DataFrame, DataType, IntoColumn, NamedFrom, Series};
 
 use crate::error::{Error, Result};
+use crate::frame;
 use crate::method::Attributor;
 use crate::statistics::wilson;
 
@@ -25,9 +26,9 @@ use crate::statistics::wilson;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn detection(table: &DataFrame, score: &str, truth: &str) -> Result<DataFrame> {
-    let scores = table.column(score)?.cast(&DataType::Float64)?;
+    let scores = frame::column(table, score)?.cast(&DataType::Float64)?;
     let scores: Vec<f64> = scores.f64()?.iter().map(|s| s.unwrap_or(f64::NAN)).collect();
-    let planted: Vec<bool> = table.column(truth)?.bool()?.iter().map(|t| t.unwrap_or(false)).collect();
+    let planted: Vec<bool> = frame::column(table, truth)?.bool()?.iter().map(|t| t.unwrap_or(false)).collect();
     if let Some(row) = scores.iter().position(|s| s.is_nan()) {
         return Err(Error::data(score, format!("expected numbers, row {row} is NaN or null")));
     }

@@ -41,6 +41,16 @@ impl Axis {
         Ok(Axis { ticks: ticks(low, high, wanted), span: low..high, label: label.to_string() })
     }
 
+    /// Where a value stands between the ends, 0 to 1.
+    pub(super) fn share(&self, value: f64) -> f64 {
+        (value - self.span.start) / (self.span.end - self.span.start)
+    }
+
+    /// The ticks and their texts.
+    pub(super) fn marks(&self) -> Vec<(f64, String)> {
+        self.ticks.iter().copied().zip(self.texts()).collect()
+    }
+
     fn texts(&self) -> Vec<String> {
         let largest = self.ticks.iter().fold(0.0f64, |largest, tick| largest.max(tick.abs()));
         let texts = match (1e-3..1e6).contains(&largest) {
@@ -80,8 +90,7 @@ impl Ranged for Axis {
     type ValueType = f64;
 
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        let share = (value - self.span.start) / (self.span.end - self.span.start);
-        limit.0 + (share.clamp(-1.0, 2.0) * f64::from(limit.1 - limit.0)).round() as i32
+        limit.0 + (self.share(*value).clamp(-1.0, 2.0) * f64::from(limit.1 - limit.0)).round() as i32
     }
 
     fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {

@@ -11,6 +11,7 @@ use super::histogram::numbers;
 use super::svg::{Page, Style, width_of};
 use crate::display::cut;
 use crate::error::{Error, Result};
+use crate::frame::column;
 
 /// Colours that colour-blind readers can tell apart (Okabe and Ito); a second round is dashed.
 const COLOURS: [(u8, u8, u8); 7] =
@@ -92,13 +93,10 @@ impl Curve {
 
 /// The rows in their order, by group; groups in the order in which their names first appear.
 pub(super) fn lines(frame: &DataFrame, x: &str, y: &str, by: Option<&str>) -> Result<Vec<Line>> {
-    let column = |name: &str| {
-        let names = || frame.get_column_names().iter().map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
-        frame.column(name).map_err(|_| Error::data(format!("column {name}"), format!("expected one of {}", names())))
-    };
-    let (across, up) = (numbers(column(x)?.as_materialized_series())?, numbers(column(y)?.as_materialized_series())?);
+    let (across, up) =
+        (numbers(column(frame, x)?.as_materialized_series())?, numbers(column(frame, y)?.as_materialized_series())?);
     let mut lines: Vec<Line> = Vec::new();
-    let names = by.map(|by| column(by)?.cast(&DataType::String).map_err(Error::from)).transpose()?;
+    let names = by.map(|by| column(frame, by)?.cast(&DataType::String).map_err(Error::from)).transpose()?;
     for (row, point) in across.into_iter().zip(up).enumerate() {
         let name = match &names {
             Some(names) => names.str()?.get(row).unwrap_or("—"),

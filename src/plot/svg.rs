@@ -100,6 +100,10 @@ impl Page {
         );
     }
 
+    pub(super) fn dot(&mut self, x: f64, y: f64, radius: f64, colour: &str) {
+        let _ = writeln!(self.body, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" fill=\"{colour}\"/>");
+    }
+
     /// A PNG, stretched to the rectangle with sharp pixels.
     pub(super) fn image(&mut self, x: f64, y: f64, width: f64, height: f64, png: &[u8]) {
         let data = png::base64(png);
