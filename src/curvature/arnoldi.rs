@@ -101,7 +101,7 @@ impl Arnoldi {
 
     pub(super) fn low_rank(&self, operator: &dyn Operator) -> Result<LowRank> {
         self.check()?;
-        let damping = self.damping.value("Arnoldi.damping", || operator.mean_eigenvalue())?;
+        let damping = self.damping.of("Arnoldi.damping", operator)?;
         let (values, vectors) = self.pairs(operator)?;
         guarded(|| {
             if values.numel() == 0 {

@@ -78,15 +78,19 @@ impl Default for ConjugateGradient {
 }
 
 impl ConjugateGradient {
-    /// λ for a matrix; all options are checked.
-    pub(super) fn check(&self, mean_eigenvalue: impl FnOnce() -> Result<f64>) -> Result<f64> {
+    pub(super) fn check(&self) -> Result<()> {
         if self.iterations == 0 {
             return Err(Error::option("ConjugateGradient.iterations", "at least 1", 0));
         }
         if !(self.tolerance > 0.0 && self.tolerance < 1.0) {
             return Err(Error::option("ConjugateGradient.tolerance", "between 0 and 1", self.tolerance));
         }
-        self.damping.value("ConjugateGradient.damping", mean_eigenvalue)
+        self.damping.value("ConjugateGradient.damping", || Ok(0.0)).map(|_| ())
+    }
+
+    /// λ for a matrix.
+    pub(super) fn damping(&self, operator: &dyn Operator) -> Result<f64> {
+        self.damping.of("ConjugateGradient.damping", operator)
     }
 
     /// The approximate inverse asked for.
@@ -115,9 +119,9 @@ impl Curvature for ConjugateGradient {
     }
 
     fn fit(&self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Preconditioner>> {
-        self.check(|| Ok(0.0))?;
+        self.check()?;
         let operator = self.matrix.operator(snapshot, train)?;
-        let damping = self.check(|| operator.mean_eigenvalue())?;
+        let damping = self.damping(operator.as_ref())?;
         compressed(operator, damping, |operator| {
             let preconditioner = self.preconditioner(operator.as_ref(), damping)?;
             Ok(Box::new(Solver { operator, damping, preconditioner, options: *self }))

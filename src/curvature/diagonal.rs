@@ -41,15 +41,20 @@ impl Curvature for Diagonal {
         let diagonal = square.diagonal()?.unsqueeze(0);
         let layers = square.layers()?;
         guarded(|| {
-            for (_, columns) in layers {
+            for (name, columns) in layers {
                 let part = columns.columns(&diagonal);
                 let mean = || Ok(part.mean(Kind::Double).double_value(&[]));
                 let lambda = self.damping.value("Diagonal.damping", mean)?;
+                if part.min().double_value(&[]) + lambda <= 0.0 {
+                    let reason = match self.damping {
+                        Damping::Relative(share) if share > 0.0 => {
+                            "all its gradients vanish, and so does a damping relative to them; use Damping::Absolute"
+                        }
+                        _ => "an entry of the diagonal is 0 and so is the damping; give Diagonal.damping a number above 0",
+                    };
+                    return Err(Error::layer(name, reason));
+                }
                 columns.add_columns(&part.full_like(lambda), &diagonal);
-            }
-            if diagonal.min().double_value(&[]) <= 0.0 {
-                let hint = "an entry is 0 and so is its damping; give Diagonal.damping a positive number, or gradients that do not all vanish";
-                return Err(Error::numerical("the diagonal", hint));
             }
             Ok(Box::new(Scale(diagonal.squeeze_dim(0).reciprocal().to_kind(Kind::Float))) as Box<dyn Preconditioner>)
         })

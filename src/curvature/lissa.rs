@@ -80,7 +80,7 @@ impl Lissa {
     /// λ and the scale.
     pub(super) fn constants(&self, operator: &dyn Operator) -> Result<(f64, f64)> {
         self.check()?;
-        let damping = self.damping.value("Lissa.damping", || operator.mean_eigenvalue())?;
+        let damping = self.damping.of("Lissa.damping", operator)?;
         if let Some(scale) = self.scale {
             return Ok((damping, scale));
         }

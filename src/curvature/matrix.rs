@@ -6,7 +6,7 @@ use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::gradient::Operator;
 use crate::gradient::hessian::Hessian;
-use crate::gradient::mean_square::MeanSquare;
+use crate::gradient::mean_square::{MeanSquare, check_concave};
 use crate::snapshot::Snapshot;
 
 /// Which curvature of the mean loss (minus the mean objective) is inverted.
@@ -49,7 +49,10 @@ impl Matrix {
                 // Outputs linear in the parameters have no curvature of their own: the matrix is the Hessian.
                 let hessian = Hessian::new(snapshot, train)?;
                 match hessian.is_closed_form() {
-                    true => Ok(Box::new(hessian)),
+                    true => {
+                        check_concave(snapshot, train)?;
+                        Ok(Box::new(hessian))
+                    }
                     false => Ok(Box::new(MeanSquare::new(snapshot, train, self)?)),
                 }
             }

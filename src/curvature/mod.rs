@@ -122,16 +122,50 @@ impl Damping {
             return Err(Error::option(option, "a number of at least 0", given));
         }
         match self {
-            Damping::Absolute(_) => Ok(given),
-            Damping::Relative(_) => Ok(given * mean_eigenvalue()?.max(0.0)),
+            Damping::Relative(_) if given > 0.0 => match mean_eigenvalue()? {
+                mean if mean.is_finite() => Ok(given * mean.max(0.0)),
+                mean => Err(Error::numerical(option, format!("the mean eigenvalue is {mean}"))),
+            },
+            _ => Ok(given),
         }
+    }
+
+    /// λ for a matrix, of which a mean eigenvalue that λ is relative to must be positive beyond doubt.
+    pub(crate) fn of(&self, option: &str, operator: &dyn Operator) -> Result<f64> {
+        self.value(option, || {
+            let (mean, error) = operator.estimate_mean_eigenvalue()?;
+            beyond_doubt(mean, error)
+        })
     }
 }
 
+/// A mean eigenvalue, unless it is within twice its standard error of 0 or below: a share of it would be no damping.
+pub(crate) fn beyond_doubt(mean: f64, error: f64) -> Result<f64> {
+    if mean > 2.0 * error {
+        return Ok(mean);
+    }
+    let known = match error > 0.0 {
+        true => format!("estimated as {mean:.3e} ± {error:.1e}"),
+        false => format!("{mean:.3e}"),
+    };
+    let hint = format!(
+        "a relative damping has no meaning: the mean eigenvalue is {known}; use Damping::Absolute or Matrix::GaussNewton"
+    );
+    Err(Error::numerical("the damping", hint))
+}
+
+/// An error unless the gradients are `[k, p]` in float32.
 pub(crate) fn check_rows(rows: &Tensor, p: i64) -> Result<()> {
-    match rows.dim() == 2 && rows.size()[1] == p {
-        true => Ok(()),
-        false => Err(Error::shape("gradients", format!("[k, {p}]"), format!("{:?}", rows.size()))),
+    check_named_rows("gradients", rows, p)
+}
+
+pub(crate) fn check_named_rows(name: &str, rows: &Tensor, p: i64) -> Result<()> {
+    if rows.dim() != 2 || rows.size()[1] != p {
+        return Err(Error::shape(name, format!("[k, {p}]"), format!("{:?}", rows.size())));
+    }
+    match rows.kind() {
+        Kind::Float => Ok(()),
+        kind => Err(Error::data(name, format!("expected float32, got {kind:?}"))),
     }
 }
 

@@ -8,9 +8,9 @@ use super::explicit::Factored;
 use super::system::System;
 use super::{Arnoldi, ConjugateGradient, Damping, Lissa, Matrix, Nystrom, Preconditioner, check_rows};
 use crate::dataset::Dataset;
-use crate::error::{Result, guarded};
+use crate::error::{Error, Result, guarded};
 use crate::gradient::Operator;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, all_finite, finite};
 
 /// The curvature matrix of a network at a snapshot over a dataset, by its products with vectors.
 ///
@@ -27,6 +27,20 @@ pub fn operator(snapshot: impl Into<Rc<Snapshot>>, train: &Dataset, matrix: Matr
     matrix.operator(&snapshot.into(), train)
 }
 
+/// Rows in, rows out, both finite; no rows give no rows.
+fn solve(name: &str, operator: &dyn Operator, v: &Tensor, work: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+    check_rows(v, operator.p())?;
+    guarded(|| {
+        if v.size()[0] == 0 {
+            return Ok(v.zeros_like());
+        }
+        if !all_finite(v) {
+            return Err(Error::numerical(name, "a right-hand side is NaN or infinite"));
+        }
+        finite(name, work()?, "a solution is NaN or infinite: raise the damping")
+    })
+}
+
 /// `(H + λ)⁻¹ v` for rows `v` `[k, p]` by forming and factoring H.
 ///
 /// Errors: [`Error::Numerical`](crate::Error::Numerical) where `H + λ` is not positive definite.
@@ -40,10 +54,10 @@ pub fn operator(snapshot: impl Into<Rc<Snapshot>>, train: &Dataset, matrix: Matr
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 pub fn ihvp_explicit(operator: &dyn Operator, v: &Tensor, damping: Damping) -> Result<Tensor> {
-    check_rows(v, operator.p())?;
-    let damping = damping.value("damping", || operator.mean_eigenvalue())?;
-    let dense = operator.dense()?;
-    guarded(|| Factored::new(dense, damping)?.apply(v))
+    solve("the explicit inverse", operator, v, || {
+        let (factored, _) = Factored::damped(operator.dense()?, operator.p(), "damping", damping)?;
+        factored.apply(v)
+    })
 }
 
 /// `(H + λ)⁻¹ v` for rows `v` `[k, p]` by conjugate gradients; `options.matrix` plays no part.
@@ -59,10 +73,12 @@ pub fn ihvp_explicit(operator: &dyn Operator, v: &Tensor, damping: Damping) -> R
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 pub fn ihvp_cg(operator: &dyn Operator, v: &Tensor, options: &ConjugateGradient) -> Result<Tensor> {
-    check_rows(v, operator.p())?;
-    let damping = options.check(|| operator.mean_eigenvalue())?;
-    let preconditioner = options.preconditioner(operator, damping)?;
-    guarded(|| System { operator, damping, preconditioner: preconditioner.as_deref(), options }.solve(v))
+    options.check()?;
+    solve("conjugate gradients", operator, v, || {
+        let damping = options.damping(operator)?;
+        let preconditioner = options.preconditioner(operator, damping)?;
+        System { operator, damping, preconditioner: preconditioner.as_deref(), options }.solve(v)
+    })
 }
 
 /// [`ihvp_cg`] with an approximate inverse of `H + λ` of your own, which must be symmetric and positive definite.
@@ -87,9 +103,11 @@ pub fn ihvp_cg_preconditioned(
     options: &ConjugateGradient,
     preconditioner: &dyn Preconditioner,
 ) -> Result<Tensor> {
-    check_rows(v, operator.p())?;
-    let damping = options.check(|| operator.mean_eigenvalue())?;
-    guarded(|| System { operator, damping, preconditioner: Some(preconditioner), options }.solve(v))
+    options.check()?;
+    solve("conjugate gradients", operator, v, || {
+        let damping = options.damping(operator)?;
+        System { operator, damping, preconditioner: Some(preconditioner), options }.solve(v)
+    })
 }
 
 /// `(H + λ)⁻¹ v` for rows `v` `[k, p]` by [`Lissa`]'s recursion; `options.matrix` plays no part.
@@ -105,9 +123,10 @@ pub fn ihvp_cg_preconditioned(
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 pub fn ihvp_lissa(operator: &dyn Operator, v: &Tensor, options: &Lissa) -> Result<Tensor> {
-    check_rows(v, operator.p())?;
-    let (damping, scale) = options.constants(operator)?;
-    guarded(|| options.recursion(operator, damping, scale, v))
+    solve("LiSSA", operator, v, || {
+        let (damping, scale) = options.constants(operator)?;
+        options.recursion(operator, damping, scale, v)
+    })
 }
 
 /// `(H + λ)⁻¹ v` for rows `v` `[k, p]` on the eigenpairs that [`Arnoldi`] finds; `options.matrix` plays no part.
@@ -123,8 +142,7 @@ pub fn ihvp_lissa(operator: &dyn Operator, v: &Tensor, options: &Lissa) -> Resul
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 pub fn ihvp_arnoldi(operator: &dyn Operator, v: &Tensor, options: &Arnoldi) -> Result<Tensor> {
-    check_rows(v, operator.p())?;
-    options.low_rank(operator)?.apply(v)
+    solve("Arnoldi", operator, v, || options.low_rank(operator)?.apply(v))
 }
 
 /// `(H + λ)⁻¹ v` for rows `v` `[k, p]` with H replaced by its [`Nystrom`] approximation; `options.matrix` plays no part.
@@ -140,8 +158,7 @@ pub fn ihvp_arnoldi(operator: &dyn Operator, v: &Tensor, options: &Arnoldi) -> R
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 pub fn ihvp_nystrom(operator: &dyn Operator, v: &Tensor, options: &Nystrom) -> Result<Tensor> {
-    check_rows(v, operator.p())?;
-    options.low_rank(operator)?.apply(v)
+    solve("Nyström", operator, v, || options.low_rank(operator)?.apply(v))
 }
 
 /// The dominant eigenvalues, float64 `[r]` by falling magnitude and with their signs, and orthonormal rows `[r, p]`.
