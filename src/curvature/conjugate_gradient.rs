@@ -54,6 +54,17 @@ pub struct ConjugateGradient {
 }
 
 /// An approximate inverse of `H + λ`, by which conjugate gradients may converge in fewer iterations to the same solution.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let f = Function::hessian(|x: &[Tensor]| x[0].exp().sum(None::<ascribe::tch::Kind>), &[Tensor::from_slice(&[0.0f32, 3.0, 6.0])])?;
+/// let rows = Tensor::from_slice(&[1.0f32, 1.0, 1.0]).view([1, 3]);
+/// let once = ConjugateGradient { damping: Damping::Absolute(0.0), iterations: 1, ..default() };
+/// assert!(curvature::ihvp_cg(&f, &rows, &once).is_err());
+/// let solved = curvature::ihvp_cg(&f, &rows, &ConjugateGradient { precondition: Precondition::Diagonal, ..once })?;
+/// assert!((solved.double_value(&[0, 1]) - (-3f64).exp()).abs() < 1e-6); // the matrix is its diagonal
+/// # Ok::<(), ascribe::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precondition {
     /// None.

@@ -15,6 +15,19 @@ use crate::snapshot::Snapshot;
 /// Formula: `diag F = (1/n) Σ_i Σ_c r_ic²` `[p]` with the roots r of the chosen matrix. Cost: one pass over the train set;
 /// memory: p numbers. Defaults: the Gauss-Newton matrix, λ = 0.1 of each layer's mean entry. Misleads: parameters are taken not to interact, and the
 /// result depends on the coordinates they are written in. Reference: as a baseline in Grosse et al. 2023 (arXiv 2308.03296).
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let data = dataset::digits()?.head(100)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 5, ..default() }, &data)?;
+/// let snapshot = std::rc::Rc::new(task.snapshot(0)?);
+/// let rows = snapshot.gradients(Of::Objective, &data.head(8)?)?.dense()?;
+/// let solved = Diagonal { damping: Damping::Absolute(0.1), ..default() }.fit(&snapshot, &data)?.apply(&rows)?;
+/// let diagonal = curvature::operator(snapshot, &data, Matrix::GaussNewton)?.diagonal()?;
+/// let error = (solved * (diagonal + 0.1) - &rows).abs().max().double_value(&[]);
+/// assert!(error < 1e-5);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Diagonal {

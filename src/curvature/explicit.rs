@@ -19,6 +19,19 @@ use crate::snapshot::{Snapshot, all_finite};
 /// The empirical Fisher matrix is factored among the n examples where n < p: inner products of gradients suffice.
 /// Defaults: λ = 0.01, absolute. Misleads where H is indefinite away from a minimum: then `fit` fails with a hint.
 /// Reference: Koh & Liang 2017, section 2.2 (arXiv 1703.04730).
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let data = dataset::digits()?.head(100)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 5, ..default() }, &data)?;
+/// let snapshot = std::rc::Rc::new(task.snapshot(0)?);
+/// let rows = snapshot.gradients(Of::Objective, &data.head(8)?)?.dense()?;
+/// let solved = Explicit::default().fit(&snapshot, &data)?.apply(&rows)?;
+/// let matrix = curvature::operator(snapshot, &data, Matrix::Hessian)?;
+/// let residual = matrix.product(&solved)? + &solved * 0.01 - &rows;
+/// assert!(residual.norm().double_value(&[]) < 1e-3 * rows.norm().double_value(&[]));
+/// # Ok::<(), ascribe::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Explicit {

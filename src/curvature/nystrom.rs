@@ -22,10 +22,15 @@ use crate::snapshot::{Snapshot, all_finite};
 ///
 /// ```
 /// use ascribe::prelude::*;
-/// let (train, test) = dataset::digits()?.split(200, 20, 0)?;
-/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 10, ..default() }, &train)?;
-/// let sketched = Influence::new(Nystrom { rank: 60, ..default() });
-/// assert_eq!(sketched.fit(&task, &train)?.matrix(&test)?.size(), [20, 200]);
+/// let data = dataset::digits()?.head(100)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 5, ..default() }, &data)?;
+/// let snapshot = std::rc::Rc::new(task.snapshot(0)?);
+/// let rows = snapshot.gradients(Of::Objective, &data.head(8)?)?.dense()?;
+/// let sketched = Nystrom { rank: 650, ..default() }; // all of them, so that nothing is left out
+/// let solved = sketched.fit(&snapshot, &data)?.apply(&rows)?;
+/// let matrix = curvature::operator(snapshot, &data, Matrix::GaussNewton)?;
+/// let residual = matrix.product(&solved)? + &solved * 0.01 - &rows;
+/// assert!(residual.norm().double_value(&[]) < 1e-2 * rows.norm().double_value(&[]));
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
