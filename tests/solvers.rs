@@ -455,3 +455,169 @@ fn lissa_on_regression() {
         assert!(error(options) < 0.08 * exact.abs().max().double_value(&[]).max(1.0), "{options:?}: {:.3}", error(options));
     }
 }
+
+// ---- What is not finite, not float32, or empty ----
+
+type Solve = fn(&dyn Operator, &Tensor, Damping) -> Result<Tensor, Error>;
+
+/// Every solver over operators, with enough rank to be exact on a few dimensions.
+fn solvers() -> [(&'static str, Solve); 5] {
+    [
+        ("explicit", |h, v, damping| curvature::ihvp_explicit(h, v, damping)),
+        ("conjugate gradients", |h, v, damping| curvature::ihvp_cg(h, v, &ConjugateGradient { damping, ..default() })),
+        ("LiSSA", |h, v, damping| curvature::ihvp_lissa(h, v, &Lissa { damping, depth: 50, ..default() })),
+        ("Arnoldi", |h, v, damping| curvature::ihvp_arnoldi(h, v, &Arnoldi { damping, ..default() })),
+        ("Nyström", |h, v, damping| curvature::ihvp_nystrom(h, v, &Nystrom { damping, ..default() })),
+    ]
+}
+
+#[test]
+fn solvers_take_and_give_finite_float32_rows() {
+    let (matrix, v) = (spread(6, 2.0, 0.5), noise(&[3, 6], 1));
+    let zero = Held(Tensor::zeros([6, 6], (Kind::Double, tch::Device::Cpu)));
+    let broken = Held(Tensor::full([6, 6], f64::NAN, (Kind::Double, tch::Device::Cpu)));
+    let damping = Damping::Absolute(0.1);
+    for (name, solve) in solvers() {
+        assert!(solve(&matrix, &v, damping).is_ok(), "{name}");
+        for value in [f64::NAN, f64::INFINITY] {
+            let wrong = v.copy();
+            let _ = wrong.get(1).get(2).fill_(value);
+            says(solve(&matrix, &wrong, damping), &[name, "right-hand side is NaN or infinite"]);
+        }
+        says(solve(&broken, &v, damping), &["numerical trouble", "NaN or infinite"]);
+        says(solve(&matrix, &v.to_kind(Kind::Double), damping), &["gradients", "expected float32, got Double"]);
+        says(solve(&matrix, &v.narrow(1, 0, 5), damping), &["[k, 6]", "[3, 5]"]);
+        assert_eq!(solve(&matrix, &v.narrow(0, 0, 0), damping).unwrap().size(), [0, 6], "{name}");
+        // Nothing to be relative to, and nothing to invert.
+        says(solve(&zero, &v, Damping::Relative(0.1)), &["mean eigenvalue is 0", "Damping::Absolute"]);
+        says(solve(&zero, &v, FREE), &[]);
+        assert!(solve(&broken, &v, Damping::Relative(0.1)).is_err(), "{name}");
+    }
+    let f = Function::hessian(|x: &[Tensor]| x[0].exp().sum(None::<Kind>), &[Tensor::from_slice(&[0.0f32, 1.0])]).unwrap();
+    says(f.product(&Tensor::ones([1, 2], (Kind::Double, tch::Device::Cpu))), &["vectors", "expected float32, got Double"]);
+}
+
+/// Every route on a fitted network takes no rows as it takes some.
+#[test]
+fn no_rows_give_no_rows() {
+    let train = clusters(20, 1);
+    for task in [tasks::logistic(), tasks::mlp()] {
+        let task = task.train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
+        let snapshot = std::rc::Rc::new(task.snapshot(0).unwrap());
+        let damping = Damping::Absolute(10.0);
+        let routes: [Box<dyn Curvature>; 6] = [
+            Box::new(Explicit { damping, ..default() }),
+            Box::new(ConjugateGradient { damping, ..default() }),
+            Box::new(Lissa { damping, depth: 20, ..default() }),
+            Box::new(Arnoldi { damping, rank: 5, iterations: 10, ..default() }),
+            Box::new(Nystrom { damping, ..default() }),
+            Box::new(Diagonal::default()),
+        ];
+        for route in routes {
+            let fitted = route.fit(&snapshot, &train).unwrap();
+            let none = Tensor::zeros([0, snapshot.p()], CPU);
+            assert_eq!(fitted.apply(&none).unwrap().size(), none.size(), "{}", route.name());
+            assert_eq!(fitted.quadratic(&none).unwrap().size(), [0], "{}", route.name());
+            let double = Tensor::zeros([1, snapshot.p()], (Kind::Double, tch::Device::Cpu));
+            says(fitted.apply(&double), &["gradients", "expected float32, got Double"]);
+        }
+    }
+}
+
+// ---- Damping relative to an estimated trace ----
+
+#[test]
+fn a_relative_damping_needs_a_mean_eigenvalue() {
+    // Large entries beside the diagonal: the estimate says nothing about a trace of 40.
+    let p = 40;
+    let beside = noise(&[p, p], 5).to_kind(Kind::Double) * 100.0;
+    let matrix = Held(Tensor::eye(p, (Kind::Double, tch::Device::Cpu)) + (&beside + beside.transpose(0, 1)).triu(1));
+    let matrix = Held(&matrix.0 + matrix.0.transpose(0, 1) - Tensor::eye(p, (Kind::Double, tch::Device::Cpu)));
+    let (mean, error) = matrix.estimate_mean_eigenvalue().unwrap();
+    assert!((mean - 1.0).abs() < 5.0 * error && error > 1.0, "{mean} ± {error}");
+    let v = noise(&[2, p], 1);
+    for (name, solve) in solvers().into_iter().skip(1) {
+        let message = solve(&matrix, &v, Damping::Relative(0.1)).expect_err(name).to_string();
+        let parts = ["a relative damping has no meaning", "±", "Damping::Absolute", "Matrix::GaussNewton"];
+        assert!(parts.iter().all(|part| message.contains(part)), "{name}: {message}");
+    }
+    // The explicit inverse has the trace.
+    let sound = spread(20, 3.0, 0.1);
+    let lambda = 0.1 * sound.0.trace().double_value(&[]) / 20.0;
+    let v = noise(&[3, 20], 2);
+    let expected = v.to_kind(Kind::Double).matmul(&dense_inverse(&sound, lambda));
+    let solved = curvature::ihvp_explicit(&sound, &v, Damping::Relative(0.1)).unwrap();
+    assert!(row_error(&solved, &expected) < 1e-5);
+    let negative = Held(&sound.0 * -1.0);
+    for (name, solve) in solvers() {
+        assert!(solve(&negative, &v, Damping::Relative(0.1)).is_err(), "{name}");
+    }
+    says(curvature::ihvp_explicit(&negative, &v, Damping::Relative(0.1)), &["mean eigenvalue is -", "Damping::Absolute"]);
+    // Fitted, in the smaller space of a softmax and in the whole.
+    let train = clusters(30, 1);
+    for task in [tasks::logistic(), tasks::mlp()] {
+        let task = task.train(&Trainer { epochs: 10, batch_size: 10, learning_rate: 0.05, ..default() }, &train).unwrap();
+        let snapshot = std::rc::Rc::new(task.snapshot(0).unwrap());
+        let hessian = Held(curvature::operator(snapshot.clone(), &train, Matrix::GaussNewton).unwrap().dense().unwrap());
+        let lambda = 0.5 * hessian.0.trace().double_value(&[]) / hessian.p() as f64;
+        let v = noise(&[3, hessian.p()], 2);
+        let expected = v.to_kind(Kind::Double).matmul(&dense_inverse(&hessian, lambda));
+        let explicit = Explicit { matrix: Matrix::GaussNewton, damping: Damping::Relative(0.5), ..default() };
+        let solved = explicit.fit(&snapshot, &train).unwrap().apply(&v).unwrap();
+        assert!(row_error(&solved, &expected) < 1e-4);
+    }
+}
+
+#[test]
+fn layers_without_gradients_are_named() {
+    // Inputs of zeros and no bias: nothing moves the outputs.
+    let train = Dataset::new(Tensor::zeros([6, 4], CPU), Tensor::from_slice(&[0i64, 1, 2, 0, 1, 2])).unwrap();
+    let no_bias = |p: &nn::Path| {
+        let layer = nn::linear(p / "w", 4, 3, nn::LinearConfig { bias: false, ..Default::default() });
+        move |x: &Tensor, tape: &mut Tape| tape.linear("w", &layer, x)
+    };
+    let task = Task::new(no_bias).train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
+    let snapshot = std::rc::Rc::new(task.snapshot(0).unwrap());
+    says(Diagonal::default().fit(&snapshot, &train), &["layer w", "Damping::Absolute"]);
+    says(Diagonal { damping: FREE, ..default() }.fit(&snapshot, &train), &["layer w", "above 0"]);
+    let nystrom = Nystrom { damping: Damping::Relative(0.1), ..default() };
+    says(nystrom.fit(&snapshot, &train), &["mean eigenvalue is 0", "Damping::Absolute"]);
+}
+
+// ---- The closed form of one linear layer: when it is taken ----
+
+#[test]
+fn gauss_newton_refuses_what_is_not_concave() {
+    let train = clusters(12, 1);
+    let convex = |outputs: &Tensor, _: &Tensor| outputs.square().sum_dim_intlist([1i64].as_slice(), false, None::<Kind>);
+    for hide in [false, true] {
+        let make = |p: &nn::Path| layer::linear(p / "fc", 4, 3);
+        let task = match hide {
+            false => Task::new(move |p: &nn::Path| Net(make(p), |m, x, tape| tape.linear("fc", m, x))),
+            true => Task::new(move |p: &nn::Path| Untaped(Net(make(p), |m, x, tape| tape.linear("fc", m, x)))),
+        };
+        let task = task.train(&Trainer { epochs: 1, ..default() }, &train).unwrap().with_objective(convex);
+        let refused = curvature::operator(task.snapshot(0).unwrap(), &train, Matrix::GaussNewton);
+        says(refused, &["not concave in the outputs", "Gauss-Newton"]);
+        assert!(curvature::operator(task.snapshot(0).unwrap(), &train, Matrix::Hessian).is_ok());
+    }
+}
+
+/// With many outputs `B` would not fit into memory: the same products come from autograd.
+#[test]
+fn many_outputs_go_without_the_closed_form() {
+    let (n, classes) = (600, 400); // 384 MB of B
+    let labels: Vec<i64> = (0..n).map(|i| i * 7 % classes).collect();
+    let train = Dataset::new(noise(&[n, 3], 4), Tensor::from_slice(&labels)).unwrap();
+    let task = Task::new(move |p: &nn::Path| Logistic::new(p, 3, classes));
+    let task = task.train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
+    let snapshot = std::rc::Rc::new(task.snapshot(0).unwrap());
+    let hessian = |data: &Dataset| curvature::operator(snapshot.clone(), data, Matrix::Hessian).unwrap();
+    let whole = hessian(&train);
+    assert!(whole.compressed().unwrap().is_none());
+    let halves = [(0..300), (300..600)].map(|at| train.select(&at.collect::<Vec<usize>>()).unwrap()).map(|half| hessian(&half));
+    assert!(halves[0].compressed().unwrap().is_some());
+    let v = noise(&[2, whole.p()], 6);
+    let mean = (halves[0].product(&v).unwrap() + halves[1].product(&v).unwrap()) * 0.5;
+    assert_close(&whole.product(&v).unwrap(), &mean, 1e-4, "autograd and closed form");
+}

@@ -24,10 +24,16 @@ use crate::snapshot::Snapshot;
 ///
 /// ```
 /// use ascribe::prelude::*;
-/// let (train, test) = dataset::digits()?.split(200, 20, 0)?;
-/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 10, ..default() }, &train)?;
-/// let low_rank = Arnoldi { rank: 20, iterations: 40, ..default() };
-/// assert_eq!(Influence::new(low_rank).fit(&task, &train)?.matrix(&test)?.size(), [20, 200]);
+/// let data = dataset::digits()?.head(100)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 5, ..default() }, &data)?;
+/// let snapshot = std::rc::Rc::new(task.snapshot(0)?);
+/// let low_rank = Arnoldi { rank: 5, iterations: 40, ..default() };
+/// let hessian = curvature::operator(snapshot.clone(), &data, Matrix::Hessian)?;
+/// let (values, vectors) = curvature::eigenpairs(hessian.as_ref(), &low_rank)?;
+/// let (value, vector) = (values.double_value(&[0]), vectors.narrow(0, 0, 1));
+/// // Along an eigenvector the matrix is its eigenvalue, and so is the inverse.
+/// let mapped = low_rank.fit(&snapshot, &data)?.apply(&vector)?;
+/// assert!((mapped * (value + 0.01) - &vector).norm().double_value(&[]) < 1e-3);
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +56,14 @@ pub struct Arnoldi {
 }
 
 /// Which eigenvalues of an indefinite matrix are kept.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let f = Function::hessian(|x: &[Tensor]| x[0].sin().sum(None::<ascribe::tch::Kind>), &[Tensor::from_slice(&[1.5f32, -0.5])])?;
+/// let (values, _) = curvature::eigenpairs(&f, &Arnoldi { keep: Spectrum::Positive, ..default() })?;
+/// assert!(values.numel() == 1 && (values.double_value(&[0]) - 0.5f64.sin()).abs() < 1e-6); // −sin 1.5 is left out
+/// # Ok::<(), ascribe::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Spectrum {
     /// All, by magnitude: a direction of negative curvature counts as if it were positive.
@@ -101,7 +115,7 @@ impl Arnoldi {
 
     pub(super) fn low_rank(&self, operator: &dyn Operator) -> Result<LowRank> {
         self.check()?;
-        let damping = self.damping.value("Arnoldi.damping", || operator.mean_eigenvalue())?;
+        let damping = self.damping.of("Arnoldi.damping", operator)?;
         let (values, vectors) = self.pairs(operator)?;
         guarded(|| {
             if values.numel() == 0 {

@@ -54,6 +54,17 @@ pub struct ConjugateGradient {
 }
 
 /// An approximate inverse of `H + λ`, by which conjugate gradients may converge in fewer iterations to the same solution.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let f = Function::hessian(|x: &[Tensor]| x[0].exp().sum(None::<ascribe::tch::Kind>), &[Tensor::from_slice(&[0.0f32, 3.0, 6.0])])?;
+/// let rows = Tensor::from_slice(&[1.0f32, 1.0, 1.0]).view([1, 3]);
+/// let once = ConjugateGradient { damping: Damping::Absolute(0.0), iterations: 1, ..default() };
+/// assert!(curvature::ihvp_cg(&f, &rows, &once).is_err());
+/// let solved = curvature::ihvp_cg(&f, &rows, &ConjugateGradient { precondition: Precondition::Diagonal, ..once })?;
+/// assert!((solved.double_value(&[0, 1]) - (-3f64).exp()).abs() < 1e-6); // the matrix is its diagonal
+/// # Ok::<(), ascribe::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precondition {
     /// None.
@@ -78,15 +89,19 @@ impl Default for ConjugateGradient {
 }
 
 impl ConjugateGradient {
-    /// λ for a matrix; all options are checked.
-    pub(super) fn check(&self, mean_eigenvalue: impl FnOnce() -> Result<f64>) -> Result<f64> {
+    pub(super) fn check(&self) -> Result<()> {
         if self.iterations == 0 {
             return Err(Error::option("ConjugateGradient.iterations", "at least 1", 0));
         }
         if !(self.tolerance > 0.0 && self.tolerance < 1.0) {
             return Err(Error::option("ConjugateGradient.tolerance", "between 0 and 1", self.tolerance));
         }
-        self.damping.value("ConjugateGradient.damping", mean_eigenvalue)
+        self.damping.value("ConjugateGradient.damping", || Ok(0.0)).map(|_| ())
+    }
+
+    /// λ for a matrix.
+    pub(super) fn damping(&self, operator: &dyn Operator) -> Result<f64> {
+        self.damping.of("ConjugateGradient.damping", operator)
     }
 
     /// The approximate inverse asked for.
@@ -115,9 +130,9 @@ impl Curvature for ConjugateGradient {
     }
 
     fn fit(&self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Preconditioner>> {
-        self.check(|| Ok(0.0))?;
+        self.check()?;
         let operator = self.matrix.operator(snapshot, train)?;
-        let damping = self.check(|| operator.mean_eigenvalue())?;
+        let damping = self.damping(operator.as_ref())?;
         compressed(operator, damping, |operator| {
             let preconditioner = self.preconditioner(operator.as_ref(), damping)?;
             Ok(Box::new(Solver { operator, damping, preconditioner, options: *self }))

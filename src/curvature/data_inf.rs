@@ -19,6 +19,20 @@ use crate::snapshot::Snapshot;
 /// Cost: `n² (in + out)` multiplications a layer, or `n m in out` where that is less; no gradient of a linear layer is formed.
 /// Defaults: λ = 0.1 of the layer's mean squared gradient, as the paper. Misleads: the mean of inverses is far from the inverse
 /// of the mean unless λ is large; the answer lies near GradDot then. Reference: Kwon et al. 2024, equation 5 (arXiv 2310.00902).
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let data = dataset::digits()?.head(50)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 5, ..default() }, &data)?;
+/// let snapshot = std::rc::Rc::new(task.snapshot(0)?);
+/// let one = data.head(1)?;
+/// let g = snapshot.gradients(Of::Objective, &one)?.dense()?;
+/// // One example, one layer: the inverse of g gᵀ + 1 itself.
+/// let mapped = DataInf { damping: Damping::Absolute(1.0) }.fit(&snapshot, &one)?.apply(&g)?;
+/// let squared = g.square().sum(ascribe::tch::Kind::Double).double_value(&[]);
+/// assert!((mapped - &g / (1.0 + squared)).abs().max().double_value(&[]) < 1e-5);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataInf {

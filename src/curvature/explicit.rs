@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::dual::Dual;
-use super::within::compressed;
-use super::{Curvature, Damping, Matrix, Preconditioner, check_rows};
+use super::within::Within;
+use super::{Curvature, Damping, Matrix, Preconditioner, beyond_doubt, check_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, all_finite};
 
 /// The whole matrix, formed and factored: `(H + λ)⁻¹` by Cholesky in float64.
 ///
@@ -19,6 +19,19 @@ use crate::snapshot::Snapshot;
 /// The empirical Fisher matrix is factored among the n examples where n < p: inner products of gradients suffice.
 /// Defaults: λ = 0.01, absolute. Misleads where H is indefinite away from a minimum: then `fit` fails with a hint.
 /// Reference: Koh & Liang 2017, section 2.2 (arXiv 1703.04730).
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let data = dataset::digits()?.head(100)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 5, ..default() }, &data)?;
+/// let snapshot = std::rc::Rc::new(task.snapshot(0)?);
+/// let rows = snapshot.gradients(Of::Objective, &data.head(8)?)?.dense()?;
+/// let solved = Explicit::default().fit(&snapshot, &data)?.apply(&rows)?;
+/// let matrix = curvature::operator(snapshot, &data, Matrix::Hessian)?;
+/// let residual = matrix.product(&solved)? + &solved * 0.01 - &rows;
+/// assert!(residual.norm().double_value(&[]) < 1e-3 * rows.norm().double_value(&[]));
+/// # Ok::<(), ascribe::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Explicit {
@@ -58,11 +71,21 @@ impl Curvature for Explicit {
         }
         self.damping.value("Explicit.damping", || Ok(0.0))?;
         let operator = self.matrix.operator(snapshot, train)?;
-        let damping = self.damping.value("Explicit.damping", || operator.mean_eigenvalue())?;
-        compressed(operator, damping, |operator| {
-            let dense = operator.dense()?;
-            drop(operator);
-            Ok(Box::new(guarded(|| Factored::new(dense, damping))?))
+        let small = match self.damping {
+            Damping::Absolute(0.0) | Damping::Relative(0.0) => None,
+            _ => operator.compressed()?,
+        };
+        let (matrix, space) = match small {
+            Some(small) => (small.matrix, Some(small.space)),
+            None => (operator, None),
+        };
+        let dense = matrix.dense()?;
+        drop(matrix);
+        let (factored, damping) = Factored::damped(dense, p, "Explicit.damping", self.damping)?;
+        let factored: Box<dyn Preconditioner> = Box::new(factored);
+        Ok(match space {
+            Some(space) => Box::new(Within::new(factored, space, damping, p)),
+            None => factored,
         })
     }
 }
@@ -85,13 +108,31 @@ fn indefinite(damped: &Tensor, damping: f64) -> String {
     format!("the damped matrix is not positive definite{known}, train closer to a minimum, or use Matrix::GaussNewton")
 }
 
+fn check_finite(matrix: &Tensor) -> Result<()> {
+    match all_finite(matrix) {
+        true => Ok(()),
+        false => Err(Error::numerical("the explicit matrix", "an entry is NaN or infinite")),
+    }
+}
+
 pub(super) struct Factored {
     factor: Tensor,
 }
 
 impl Factored {
+    /// Factors `H + λ` and gives λ, relative to the trace of H over `p`: H may be the part of a matrix that is not zero.
+    pub(super) fn damped(matrix: Tensor, p: i64, option: &str, damping: Damping) -> Result<(Factored, f64)> {
+        guarded(|| {
+            check_finite(&matrix)?;
+            let mean = || beyond_doubt(matrix.diagonal(0, 0, 1).sum(Kind::Double).double_value(&[]) / p as f64, 0.0);
+            let damping = damping.value(option, mean)?;
+            Ok((Factored::new(matrix, damping)?, damping))
+        })
+    }
+
     /// Factors `H + λ`, `[p, p]` in float64, in its own memory.
     pub(super) fn new(matrix: Tensor, damping: f64) -> Result<Factored> {
+        check_finite(&matrix)?;
         let _ = matrix.diagonal(0, 0, 1).g_add_scalar_(damping);
         // The factor overwrites the matrix; a small one is kept to say what is wrong with it.
         let kept = if matrix.size()[0] <= EXAMINED_P { matrix.copy() } else { matrix.shallow_clone() };

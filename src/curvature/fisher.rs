@@ -122,7 +122,10 @@ pub fn ifvp_ekfac(a: &Tensor, delta: &Tensor, v: &Tensor, damping: Damping) -> R
         let lambda = damping.value("damping", || Ok(eigenvalues.mean(None::<Kind>).double_value(&[])))?;
         let damped = eigenvalues + lambda;
         if damped.min().double_value(&[]) <= 0.0 {
-            return Err(Error::numerical("EK-FAC", "an eigenvalue is 0 and so is the damping; give a positive number"));
+            return Err(Error::numerical(
+                "EK-FAC",
+                "an eigenvalue is 0 and so is the damping; use Damping::Absolute with a number above 0",
+            ));
         }
         let inside = qs.transpose(0, 1).matmul(v).matmul(&qa) / damped.to_kind(Kind::Float);
         Ok(qs.matmul(&inside).matmul(&qa.transpose(0, 1)))

@@ -21,10 +21,15 @@ use crate::snapshot::Snapshot;
 ///
 /// ```
 /// use ascribe::prelude::*;
-/// let (train, test) = dataset::digits()?.split(200, 20, 0)?;
-/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 10, ..default() }, &train)?;
-/// let recursion = Influence::new(Lissa { depth: 200, ..default() });
-/// assert_eq!(recursion.fit(&task, &train)?.matrix(&test)?.size(), [20, 200]);
+/// let data = dataset::digits()?.head(100)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 5, ..default() }, &data)?;
+/// let snapshot = std::rc::Rc::new(task.snapshot(0)?);
+/// let rows = snapshot.gradients(Of::Objective, &data.head(8)?)?.dense()?;
+/// let recursion = Lissa { damping: Damping::Absolute(0.1), batch_size: 100, depth: 2000, ..default() };
+/// let solved = recursion.fit(&snapshot, &data)?.apply(&rows)?;
+/// let matrix = curvature::operator(snapshot, &data, Matrix::Hessian)?;
+/// let residual = matrix.product(&solved)? + &solved * 0.1 - &rows;
+/// assert!(residual.norm().double_value(&[]) < 1e-3 * rows.norm().double_value(&[]));
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,7 +85,7 @@ impl Lissa {
     /// λ and the scale.
     pub(super) fn constants(&self, operator: &dyn Operator) -> Result<(f64, f64)> {
         self.check()?;
-        let damping = self.damping.value("Lissa.damping", || operator.mean_eigenvalue())?;
+        let damping = self.damping.of("Lissa.damping", operator)?;
         if let Some(scale) = self.scale {
             return Ok((damping, scale));
         }

@@ -6,10 +6,24 @@ use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::gradient::Operator;
 use crate::gradient::hessian::Hessian;
-use crate::gradient::mean_square::MeanSquare;
+use crate::gradient::mean_square::{MeanSquare, check_concave};
 use crate::snapshot::Snapshot;
 
 /// Which curvature of the mean loss (minus the mean objective) is inverted.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let data = dataset::digits()?.head(100)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 5, ..default() }, &data)?;
+/// let snapshot = std::rc::Rc::new(task.snapshot(0)?);
+/// let trace = |matrix| curvature::operator(snapshot.clone(), &data, matrix)?.mean_eigenvalue();
+/// // Logits are linear in the parameters, so that the Gauss-Newton matrix is the Hessian.
+/// assert!((trace(Matrix::GaussNewton)? / trace(Matrix::Hessian)? - 1.0).abs() < 1e-5);
+/// let g = snapshot.gradients(Of::Objective, &data)?.dense()?;
+/// let squares = g.square().mean(ascribe::tch::Kind::Double).double_value(&[]);
+/// assert!((trace(Matrix::EmpiricalFisher)? / squares - 1.0).abs() < 1e-5);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Matrix {
     /// The exact second derivatives, `−∇² (1/n) Σ_i o(z_i)`; indefinite away from a minimum.
@@ -49,7 +63,10 @@ impl Matrix {
                 // Outputs linear in the parameters have no curvature of their own: the matrix is the Hessian.
                 let hessian = Hessian::new(snapshot, train)?;
                 match hessian.is_closed_form() {
-                    true => Ok(Box::new(hessian)),
+                    true => {
+                        check_concave(snapshot, train)?;
+                        Ok(Box::new(hessian))
+                    }
                     false => Ok(Box::new(MeanSquare::new(snapshot, train, self)?)),
                 }
             }

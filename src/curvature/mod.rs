@@ -49,6 +49,25 @@ use crate::gradient::Gradients;
 use crate::snapshot::Snapshot;
 
 /// A curvature to invert, before it has seen data.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// use std::rc::Rc;
+/// struct Half; // "half the gradient", without looking at the data
+/// impl Curvature for Half {
+///     fn name(&self) -> String { "half".into() }
+///     fn fit(&self, _: &Rc<Snapshot>, _: &Dataset) -> ascribe::Result<Box<dyn Preconditioner>> { Ok(Box::new(Half)) }
+/// }
+/// impl Preconditioner for Half {
+///     fn apply(&self, rows: &Tensor) -> ascribe::Result<Tensor> { Ok(rows * 0.5) }
+/// }
+/// let (train, test) = dataset::digits()?.split(50, 5, 0)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 1, ..default() }, &train)?;
+/// let (half, whole) = (Influence::new(Half).fit(&task, &train)?, GradDot::default().fit(&task, &train)?);
+/// let ratio = half.matrix(&test)?.norm().double_value(&[]) / whole.matrix(&test)?.norm().double_value(&[]);
+/// assert!((ratio - 0.5).abs() < 1e-5);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
 pub trait Curvature {
     /// Name for tables: `explicit Hessian`.
     fn name(&self) -> String;
@@ -59,6 +78,17 @@ pub trait Curvature {
 
 /// A fitted curvature: maps gradients `g` to `(H + λ)⁻¹ g`. Only `apply` is required; the rest keeps gradients factored where the
 /// geometry allows it.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// struct Half;
+/// impl Preconditioner for Half {
+///     fn apply(&self, rows: &Tensor) -> ascribe::Result<Tensor> { Ok(rows * 0.5) }
+/// }
+/// let rows = Tensor::from_slice(&[3.0f32, 4.0]).view([1, 2]);
+/// assert_eq!(Half.quadratic(&rows)?.double_value(&[0]), 12.5); // gᵀ P g follows from P g
+/// # Ok::<(), ascribe::Error>(())
+/// ```
 pub trait Preconditioner {
     /// `[k, p] → [k, p]`, row by row.
     fn apply(&self, rows: &Tensor) -> Result<Tensor>;
@@ -106,6 +136,16 @@ pub trait Preconditioner {
 }
 
 /// What is added to the diagonal of a curvature.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let f = Function::hessian(|x: &[Tensor]| x[0].square().sum(None::<ascribe::tch::Kind>), &[Tensor::from_slice(&[1.0f32, 5.0])])?;
+/// let rows = Tensor::from_slice(&[3.0f32, 0.0]).view([1, 2]);
+/// // Every eigenvalue is 2, so that λ = 0.5 · 2.
+/// let solved = curvature::ihvp_explicit(&f, &rows, Damping::Relative(0.5))?;
+/// assert!((solved.double_value(&[0, 0]) - 3.0 / (2.0 + 1.0)).abs() < 1e-6);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Damping {
     /// λ itself.
@@ -134,16 +174,50 @@ impl Damping {
             return Err(Error::option(option, "a number of at least 0", given));
         }
         match self {
-            Damping::Absolute(_) => Ok(given),
-            Damping::Relative(_) => Ok(given * mean_eigenvalue()?.max(0.0)),
+            Damping::Relative(_) if given > 0.0 => match mean_eigenvalue()? {
+                mean if mean.is_finite() => Ok(given * mean.max(0.0)),
+                mean => Err(Error::numerical(option, format!("the mean eigenvalue is {mean}"))),
+            },
+            _ => Ok(given),
         }
+    }
+
+    /// λ for a matrix, of which a mean eigenvalue that λ is relative to must be positive beyond doubt.
+    pub(crate) fn of(&self, option: &str, operator: &dyn Operator) -> Result<f64> {
+        self.value(option, || {
+            let (mean, error) = operator.estimate_mean_eigenvalue()?;
+            beyond_doubt(mean, error)
+        })
     }
 }
 
+/// A mean eigenvalue, unless it is within twice its standard error of 0 or below: a share of it would be no damping.
+pub(crate) fn beyond_doubt(mean: f64, error: f64) -> Result<f64> {
+    if mean > 2.0 * error {
+        return Ok(mean);
+    }
+    let known = match error > 0.0 {
+        true => format!("estimated as {mean:.3e} ± {error:.1e}"),
+        false => format!("{mean:.3e}"),
+    };
+    let hint = format!(
+        "a relative damping has no meaning: the mean eigenvalue is {known}; use Damping::Absolute or Matrix::GaussNewton"
+    );
+    Err(Error::numerical("the damping", hint))
+}
+
+/// An error unless the gradients are `[k, p]` in float32.
 pub(crate) fn check_rows(rows: &Tensor, p: i64) -> Result<()> {
-    match rows.dim() == 2 && rows.size()[1] == p {
-        true => Ok(()),
-        false => Err(Error::shape("gradients", format!("[k, {p}]"), format!("{:?}", rows.size()))),
+    check_named_rows("gradients", rows, p)
+}
+
+pub(crate) fn check_named_rows(name: &str, rows: &Tensor, p: i64) -> Result<()> {
+    if rows.dim() != 2 || rows.size()[1] != p {
+        return Err(Error::shape(name, format!("[k, {p}]"), format!("{:?}", rows.size())));
+    }
+    match rows.kind() {
+        Kind::Float => Ok(()),
+        kind => Err(Error::data(name, format!("expected float32, got {kind:?}"))),
     }
 }
 

@@ -22,10 +22,15 @@ use crate::snapshot::{Snapshot, all_finite};
 ///
 /// ```
 /// use ascribe::prelude::*;
-/// let (train, test) = dataset::digits()?.split(200, 20, 0)?;
-/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 10, ..default() }, &train)?;
-/// let sketched = Influence::new(Nystrom { rank: 60, ..default() });
-/// assert_eq!(sketched.fit(&task, &train)?.matrix(&test)?.size(), [20, 200]);
+/// let data = dataset::digits()?.head(100)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 5, ..default() }, &data)?;
+/// let snapshot = std::rc::Rc::new(task.snapshot(0)?);
+/// let rows = snapshot.gradients(Of::Objective, &data.head(8)?)?.dense()?;
+/// let sketched = Nystrom { rank: 650, ..default() }; // all of them, so that nothing is left out
+/// let solved = sketched.fit(&snapshot, &data)?.apply(&rows)?;
+/// let matrix = curvature::operator(snapshot, &data, Matrix::GaussNewton)?;
+/// let residual = matrix.product(&solved)? + &solved * 0.01 - &rows;
+/// assert!(residual.norm().double_value(&[]) < 1e-2 * rows.norm().double_value(&[]));
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,18 +53,19 @@ impl Default for Nystrom {
 }
 
 impl Nystrom {
-    fn check(&self, mean_eigenvalue: impl FnOnce() -> Result<f64>) -> Result<f64> {
+    fn check(&self) -> Result<()> {
         if self.rank == 0 {
             return Err(Error::option("Nystrom.rank", "at least 1", 0));
         }
-        match self.damping.value("Nystrom.damping", mean_eigenvalue)? {
-            damping if damping > 0.0 => Ok(damping),
-            damping => Err(Error::option("Nystrom.damping", "more than 0", damping)),
+        match self.damping {
+            Damping::Absolute(0.0) | Damping::Relative(0.0) => Err(Error::option("Nystrom.damping", "more than 0", 0)),
+            damping => damping.value("Nystrom.damping", || Ok(0.0)).map(|_| ()),
         }
     }
 
     pub(super) fn low_rank(&self, operator: &dyn Operator) -> Result<LowRank> {
-        let damping = self.check(|| operator.mean_eigenvalue())?;
+        self.check()?;
+        let damping = self.damping.of("Nystrom.damping", operator)?;
         guarded(|| {
             let (p, rank) = (operator.p(), (self.rank as i64).min(operator.p()));
             let drawn = normal(&[rank, p], self.seed, u64::MAX);
@@ -102,9 +108,7 @@ impl Curvature for Nystrom {
     }
 
     fn fit(&self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Preconditioner>> {
-        if matches!(self.damping, Damping::Absolute(_)) {
-            self.check(|| Ok(0.0))?;
-        }
+        self.check()?;
         Ok(Box::new(self.low_rank(self.matrix.operator(snapshot, train)?.as_ref())?))
     }
 }

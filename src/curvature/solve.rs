@@ -8,9 +8,9 @@ use super::explicit::Factored;
 use super::system::System;
 use super::{Arnoldi, ConjugateGradient, Damping, Lissa, Matrix, Nystrom, Preconditioner, check_rows};
 use crate::dataset::Dataset;
-use crate::error::{Result, guarded};
+use crate::error::{Error, Result, guarded};
 use crate::gradient::Operator;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, all_finite, finite};
 
 /// The curvature matrix of a network at a snapshot over a dataset, by its products with vectors.
 ///
@@ -20,11 +20,26 @@ use crate::snapshot::Snapshot;
 /// let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 8, 10])).train(&Trainer { epochs: 1, ..default() }, &data)?;
 /// let hessian = curvature::operator(task.snapshot(0)?, &data, Matrix::Hessian)?;
 /// let vector = Tensor::ones([1, hessian.p()], (ascribe::tch::Kind::Float, ascribe::tch::Device::Cpu));
-/// assert_eq!(hessian.product(&vector)?.size(), [1, 610]);
+/// let rows = hessian.dense()?.sum_dim_intlist([1i64].as_slice(), false, None::<ascribe::tch::Kind>);
+/// assert!((hessian.product(&vector)?.squeeze_dim(0) - rows).abs().max().double_value(&[]) < 1e-4);
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 pub fn operator(snapshot: impl Into<Rc<Snapshot>>, train: &Dataset, matrix: Matrix) -> Result<Box<dyn Operator>> {
     matrix.operator(&snapshot.into(), train)
+}
+
+/// Rows in, rows out, both finite; no rows give no rows.
+fn solve(name: &str, operator: &dyn Operator, v: &Tensor, work: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+    check_rows(v, operator.p())?;
+    guarded(|| {
+        if v.size()[0] == 0 {
+            return Ok(v.zeros_like());
+        }
+        if !all_finite(v) {
+            return Err(Error::numerical(name, "a right-hand side is NaN or infinite"));
+        }
+        finite(name, work()?, "a solution is NaN or infinite: raise the damping")
+    })
 }
 
 /// `(H + λ)⁻¹ v` for rows `v` `[k, p]` by forming and factoring H.
@@ -40,10 +55,10 @@ pub fn operator(snapshot: impl Into<Rc<Snapshot>>, train: &Dataset, matrix: Matr
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 pub fn ihvp_explicit(operator: &dyn Operator, v: &Tensor, damping: Damping) -> Result<Tensor> {
-    check_rows(v, operator.p())?;
-    let damping = damping.value("damping", || operator.mean_eigenvalue())?;
-    let dense = operator.dense()?;
-    guarded(|| Factored::new(dense, damping)?.apply(v))
+    solve("the explicit inverse", operator, v, || {
+        let (factored, _) = Factored::damped(operator.dense()?, operator.p(), "damping", damping)?;
+        factored.apply(v)
+    })
 }
 
 /// `(H + λ)⁻¹ v` for rows `v` `[k, p]` by conjugate gradients; `options.matrix` plays no part.
@@ -59,10 +74,12 @@ pub fn ihvp_explicit(operator: &dyn Operator, v: &Tensor, damping: Damping) -> R
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 pub fn ihvp_cg(operator: &dyn Operator, v: &Tensor, options: &ConjugateGradient) -> Result<Tensor> {
-    check_rows(v, operator.p())?;
-    let damping = options.check(|| operator.mean_eigenvalue())?;
-    let preconditioner = options.preconditioner(operator, damping)?;
-    guarded(|| System { operator, damping, preconditioner: preconditioner.as_deref(), options }.solve(v))
+    options.check()?;
+    solve("conjugate gradients", operator, v, || {
+        let damping = options.damping(operator)?;
+        let preconditioner = options.preconditioner(operator, damping)?;
+        System { operator, damping, preconditioner: preconditioner.as_deref(), options }.solve(v)
+    })
 }
 
 /// [`ihvp_cg`] with an approximate inverse of `H + λ` of your own, which must be symmetric and positive definite.
@@ -87,9 +104,11 @@ pub fn ihvp_cg_preconditioned(
     options: &ConjugateGradient,
     preconditioner: &dyn Preconditioner,
 ) -> Result<Tensor> {
-    check_rows(v, operator.p())?;
-    let damping = options.check(|| operator.mean_eigenvalue())?;
-    guarded(|| System { operator, damping, preconditioner: Some(preconditioner), options }.solve(v))
+    options.check()?;
+    solve("conjugate gradients", operator, v, || {
+        let damping = options.damping(operator)?;
+        System { operator, damping, preconditioner: Some(preconditioner), options }.solve(v)
+    })
 }
 
 /// `(H + λ)⁻¹ v` for rows `v` `[k, p]` by [`Lissa`]'s recursion; `options.matrix` plays no part.
@@ -105,9 +124,10 @@ pub fn ihvp_cg_preconditioned(
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 pub fn ihvp_lissa(operator: &dyn Operator, v: &Tensor, options: &Lissa) -> Result<Tensor> {
-    check_rows(v, operator.p())?;
-    let (damping, scale) = options.constants(operator)?;
-    guarded(|| options.recursion(operator, damping, scale, v))
+    solve("LiSSA", operator, v, || {
+        let (damping, scale) = options.constants(operator)?;
+        options.recursion(operator, damping, scale, v)
+    })
 }
 
 /// `(H + λ)⁻¹ v` for rows `v` `[k, p]` on the eigenpairs that [`Arnoldi`] finds; `options.matrix` plays no part.
@@ -123,8 +143,7 @@ pub fn ihvp_lissa(operator: &dyn Operator, v: &Tensor, options: &Lissa) -> Resul
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 pub fn ihvp_arnoldi(operator: &dyn Operator, v: &Tensor, options: &Arnoldi) -> Result<Tensor> {
-    check_rows(v, operator.p())?;
-    options.low_rank(operator)?.apply(v)
+    solve("Arnoldi", operator, v, || options.low_rank(operator)?.apply(v))
 }
 
 /// `(H + λ)⁻¹ v` for rows `v` `[k, p]` with H replaced by its [`Nystrom`] approximation; `options.matrix` plays no part.
@@ -140,8 +159,7 @@ pub fn ihvp_arnoldi(operator: &dyn Operator, v: &Tensor, options: &Arnoldi) -> R
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 pub fn ihvp_nystrom(operator: &dyn Operator, v: &Tensor, options: &Nystrom) -> Result<Tensor> {
-    check_rows(v, operator.p())?;
-    options.low_rank(operator)?.apply(v)
+    solve("Nyström", operator, v, || options.low_rank(operator)?.apply(v))
 }
 
 /// The dominant eigenvalues, float64 `[r]` by falling magnitude and with their signs, and orthonormal rows `[r, p]`.

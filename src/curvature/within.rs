@@ -14,6 +14,12 @@ pub(super) struct Within {
     p: i64,
 }
 
+impl Within {
+    pub fn new(inside: Box<dyn Preconditioner>, space: Box<dyn Subspace>, damping: f64, p: i64) -> Within {
+        Within { inside, space, damping, p }
+    }
+}
+
 /// Inverts inside the operator's smaller space if it has one and λ is positive, else where it is.
 pub(super) fn compressed(
     operator: Box<dyn Operator>,
@@ -25,7 +31,7 @@ pub(super) fn compressed(
     {
         let p = operator.p();
         drop(operator);
-        return Ok(Box::new(Within { inside: invert(small.matrix)?, space: small.space, damping, p }));
+        return Ok(Box::new(Within::new(invert(small.matrix)?, small.space, damping, p)));
     }
     invert(operator)
 }

@@ -60,9 +60,9 @@ impl Operator for Hessian {
     }
 
     /// Exact where the closed form holds.
-    fn mean_eigenvalue(&self) -> Result<f64> {
+    fn estimate_mean_eigenvalue(&self) -> Result<(f64, f64)> {
         guarded(|| match &self.head {
-            Some(head) => head.mean_eigenvalue(),
+            Some(head) => head.estimate_mean_eigenvalue(),
             None => mean_by_products(self),
         })
     }

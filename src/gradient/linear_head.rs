@@ -53,7 +53,14 @@ impl Place {
     }
 }
 
+/// Bytes that `B` may take; beyond, products go through autograd, batch by batch.
+const CURVATURE_BYTES: i64 = 256 << 20;
+
+/// Examples that pass through the network at once.
+const AT_ONCE: i64 = 1024;
+
 impl LinearHead {
+    /// The closed form, where the network is one linear layer and there are not too many outputs.
     pub fn detect(snapshot: &Snapshot, train: &Dataset) -> Result<Option<LinearHead>> {
         if !snapshot.taped(&train.slice(0, (train.len() as i64).min(2)).0)? {
             return Ok(None);
@@ -71,27 +78,28 @@ impl LinearHead {
         if entries.len() != 1 + usize::from(bias.is_some()) {
             return Ok(None);
         }
-        let n = train.len() as f64;
-        let (outputs, records) = snapshot.record(train.inputs());
-        let inputs = records[0].input.shallow_clone();
-        let a = match bias {
-            Some(_) => Tensor::cat(&[&inputs, &inputs.ones_like().narrow(1, 0, 1)], 1),
-            None => inputs.shallow_clone(),
-        };
-        let outputs = outputs.detach().set_requires_grad(true);
-        let classes = outputs.size()[1];
-        let loss = snapshot.measured(Of::Objective, &outputs, train.targets())?.sum(None::<Kind>) * (-1.0 / n);
-        let first = backward(&loss, &[&outputs], true, true)?.remove(0);
-        let rows = (0..classes).map(|c| {
-            let zeros = || outputs.detach().zeros_like();
-            if !first.requires_grad() {
-                return Ok(zeros());
+        let (n, classes, width) = (train.len() as i64, outputs.size()[1], record.input.size()[1]);
+        if 4 * n * classes * classes > CURVATURE_BYTES {
+            return Ok(None);
+        }
+        let a = Tensor::ones([n, width + i64::from(bias.is_some())], (Kind::Float, Device::Cpu));
+        let b = Tensor::zeros([n, classes, classes], (Kind::Float, Device::Cpu));
+        for start in (0..n).step_by(AT_ONCE as usize) {
+            let len = AT_ONCE.min(n - start);
+            let (inputs, targets) = train.slice(start, start + len);
+            let (outputs, records) = snapshot.record(&inputs);
+            a.narrow(0, start, len).narrow(1, 0, width).copy_(&records[0].input.detach());
+            let outputs = outputs.detach().set_requires_grad(true);
+            let loss = snapshot.measured(Of::Objective, &outputs, &targets)?.sum(None::<Kind>) * (-1.0 / n as f64);
+            let first = backward(&loss, &[&outputs], true, true)?.remove(0);
+            for c in (0..classes).take_while(|_| first.requires_grad()) {
+                let row = backward(&first.select(1, c).sum(None::<Kind>), &[&outputs], true, false)?.remove(0);
+                if row.defined() {
+                    b.narrow(0, start, len).select(1, c).copy_(&row.detach());
+                }
             }
-            let row = backward(&first.select(1, c).sum(None::<Kind>), &[&outputs], true, false)?.remove(0);
-            Ok(if row.defined() { row.detach() } else { zeros() })
-        });
-        let b = Tensor::stack(&rows.collect::<Result<Vec<_>>>()?, 1);
-        let place = Place { classes, inputs: inputs.size()[1], weight: weight.offset, bias };
+        }
+        let place = Place { classes, inputs: width, weight: weight.offset, bias };
         Ok(Some(LinearHead { a, b, place }))
     }
 
@@ -150,8 +158,8 @@ impl Operator for LinearHead {
         })
     }
 
-    fn mean_eigenvalue(&self) -> Result<f64> {
-        Ok(self.diagonal()?.mean(Kind::Double).double_value(&[]))
+    fn estimate_mean_eigenvalue(&self) -> Result<(f64, f64)> {
+        Ok((self.diagonal()?.mean(Kind::Double).double_value(&[]), 0.0))
     }
 
     /// `Σ_i B_i[c, c] a_ij²`.
@@ -256,7 +264,7 @@ impl Subspace for Space {
         check_vectors(coordinates, self.rank())?;
         guarded(|| {
             let (k, kept) = (coordinates.size()[0], self.outputs.size()[1]);
-            let inside = self.outputs.matmul(&coordinates.view([k, kept, -1])); // [k, classes, kept inputs]
+            let inside = self.outputs.matmul(&coordinates.view([k, kept, self.rank() / kept])); // [k, classes, kept inputs]
             let varying = self.varying.size()[0];
             let d = self.place.p() / self.place.classes;
             let mut whole = Tensor::zeros([k, self.place.classes, d], (Kind::Float, Device::Cpu));

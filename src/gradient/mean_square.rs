@@ -120,13 +120,13 @@ impl Operator for MeanSquare {
     }
 
     /// Exact: mean squared length of the roots.
-    fn mean_eigenvalue(&self) -> Result<f64> {
+    fn estimate_mean_eigenvalue(&self) -> Result<(f64, f64)> {
         let mut total = 0.0;
         self.each_root(|_, roots| {
             total += roots.squares()?;
             Ok(())
         })?;
-        Ok(total / (self.n() * self.p()) as f64)
+        Ok((total / (self.n() * self.p()) as f64, 0.0))
     }
 
     /// Exact: mean squares of the roots' entries.
@@ -181,13 +181,25 @@ fn covectors(snapshot: &Snapshot, matrix: Matrix, outputs: &Tensor, targets: &Te
 
 /// `B = L Lᵀ` for each example, `B = −∂²o/∂outputs²`; the columns of L.
 fn gauss_newton(snapshot: &Snapshot, outputs: &Tensor, targets: &Tensor) -> Result<Vec<Tensor>> {
-    let n = outputs.size()[0];
-    let count = outputs.numel() as i64 / n;
+    let count = outputs.numel() as i64 / outputs.size()[0];
     if count > MOST_OUTPUTS {
         return Err(Error::Unsupported(format!(
             "the Gauss-Newton matrix for {count} outputs per example (at most {MOST_OUTPUTS}); use Fisher {{ draws, seed }}"
         )));
     }
+    let (values, vectors) = curvature_of_outputs(snapshot, outputs, targets)?.linalg_eigh("L");
+    let most = positive(snapshot, &values)?;
+    let roots = vectors * values.clamp_min(0.0).sqrt().unsqueeze(1); // columns are roots
+    // Directions without curvature in any example, such as the shift of all logits, come first: eigenvalues ascend.
+    let needed: Vec<f64> = Vec::try_from(values.amax([0i64].as_slice(), false))?;
+    let from = needed.iter().position(|&v| v > 1e-7 * most).unwrap_or(needed.len() - 1) as i64;
+    let shape = outputs.size();
+    Ok((from..count).map(|c| roots.select(2, c).to_kind(Kind::Float).reshape(shape.as_slice())).collect())
+}
+
+/// `B = −∂²o/∂outputs²` of each example, symmetric, float64 `[n, outputs, outputs]`.
+fn curvature_of_outputs(snapshot: &Snapshot, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    let (n, count) = (outputs.size()[0], outputs.numel() as i64 / outputs.size()[0]);
     // In float64: where predictions saturate, float32 leaves nothing of the second derivatives but rounding.
     let outputs = &outputs.detach().to_kind(Kind::Double).set_requires_grad(true);
     let values = snapshot.measured(Of::Objective, outputs, targets)?.sum(None::<Kind>);
@@ -202,7 +214,11 @@ fn gauss_newton(snapshot: &Snapshot, outputs: &Tensor, targets: &Tensor) -> Resu
         Ok(if row.defined() { -row.detach().view([n, count]) } else { zeros() })
     });
     let b = Tensor::stack(&rows.collect::<Result<Vec<_>>>()?, 1); // [n, outputs, outputs]
-    let (values, vectors) = ((&b + b.transpose(1, 2)) * 0.5).linalg_eigh("L");
+    Ok((&b + b.transpose(1, 2)) * 0.5)
+}
+
+/// The largest magnitude of eigenvalues of `B`, or an error where one is negative.
+fn positive(snapshot: &Snapshot, values: &Tensor) -> Result<f64> {
     let (least, most) = (values.min().double_value(&[]), values.abs().max().double_value(&[]));
     if least < -1e-5 * most {
         let reason = format!(
@@ -211,10 +227,30 @@ fn gauss_newton(snapshot: &Snapshot, outputs: &Tensor, targets: &Tensor) -> Resu
         );
         return Err(Error::numerical("the Gauss-Newton matrix", reason));
     }
-    let roots = vectors * values.clamp_min(0.0).sqrt().unsqueeze(1); // columns are roots
-    // Directions without curvature in any example, such as the shift of all logits, come first: eigenvalues ascend.
-    let needed: Vec<f64> = Vec::try_from(values.amax([0i64].as_slice(), false))?;
-    let from = needed.iter().position(|&v| v > 1e-7 * most).unwrap_or(needed.len() - 1) as i64;
-    let shape = outputs.size();
-    Ok((from..count).map(|c| roots.select(2, c).to_kind(Kind::Float).reshape(shape.as_slice())).collect())
+    Ok(most)
+}
+
+/// Numbers that `B` of the examples looked at together may take.
+const LOOKED_AT: i64 = 1 << 22;
+
+/// An error unless the objective of every example is concave in the outputs.
+pub(crate) fn check_concave(snapshot: &Snapshot, train: &Dataset) -> Result<()> {
+    let outputs = snapshot.outputs(train)?;
+    let n = outputs.size()[0];
+    let count = outputs.numel() as i64 / n;
+    let size = (LOOKED_AT / (count * count)).clamp(1, n);
+    guarded(|| {
+        for start in (0..n).step_by(size as usize) {
+            let len = size.min(n - start);
+            let b = curvature_of_outputs(snapshot, &outputs.narrow(0, start, len), &train.targets().narrow(0, start, len))?;
+            // Much cheaper than eigenvalues, which are needed only where this fails.
+            let shift = b.abs().max().double_value(&[]) * 1e-6;
+            let shifted = &b + Tensor::eye(count, (Kind::Double, Device::Cpu)) * shift;
+            let (_, info) = shifted.linalg_cholesky_ex(false, false);
+            if info.any().int64_value(&[]) != 0 {
+                positive(snapshot, &b.linalg_eigvalsh("L"))?;
+            }
+        }
+        Ok(())
+    })
 }

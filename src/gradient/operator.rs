@@ -1,6 +1,7 @@
 use tch::{Device, Kind, Tensor};
 
-use crate::error::{Error, Result, guarded};
+use crate::curvature::check_named_rows;
+use crate::error::{Result, guarded};
 use crate::random::{self, Purpose};
 
 /// A symmetric matrix `[p, p]` known by its products with vectors: the Hessian, the Gauss-Newton matrix, a Fisher matrix.
@@ -33,6 +34,11 @@ pub trait Operator {
 
     /// Mean eigenvalue, `trace / p`: from 32 random ±1 vectors (Hutchinson) unless the matrix knows better.
     fn mean_eigenvalue(&self) -> Result<f64> {
+        Ok(self.estimate_mean_eigenvalue()?.0)
+    }
+
+    /// Mean eigenvalue and the standard error of that number; a matrix that knows its trace overrides it, with error 0.
+    fn estimate_mean_eigenvalue(&self) -> Result<(f64, f64)> {
         mean_by_products(self)
     }
 
@@ -86,12 +92,9 @@ pub trait Subspace {
     fn vectors(&self, coordinates: &Tensor) -> Result<Tensor>;
 }
 
-/// An error unless the vectors are `[k, p]`.
+/// An error unless the vectors are `[k, p]` in float32.
 pub(crate) fn check_vectors(vectors: &Tensor, p: i64) -> Result<()> {
-    match vectors.dim() == 2 && vectors.size()[1] == p {
-        true => Ok(()),
-        false => Err(Error::shape("vectors", format!("[k, {p}]"), format!("{:?}", vectors.size()))),
-    }
+    check_named_rows("vectors", vectors, p)
 }
 
 /// The matrix from its products with unit vectors.
@@ -112,18 +115,28 @@ pub(crate) fn dense_by_products(operator: &(impl Operator + ?Sized)) -> Result<T
     })
 }
 
-/// The mean eigenvalue from its products with random signs.
-pub(crate) fn mean_by_products(operator: &(impl Operator + ?Sized)) -> Result<f64> {
-    Ok(diagonal_by_products(operator)?.mean(Kind::Double).double_value(&[]))
+/// The mean eigenvalue from products with random signs, `sᵀHs / p`, and its standard error over these.
+pub(crate) fn mean_by_products(operator: &(impl Operator + ?Sized)) -> Result<(f64, f64)> {
+    guarded(|| {
+        let each = products_with_signs(operator)?.mean_dim([1i64].as_slice(), false, Kind::Double);
+        let error = each.std(true).double_value(&[]) / (SIGNS as f64).sqrt();
+        Ok((each.mean(Kind::Double).double_value(&[]), error))
+    })
 }
 
 /// The diagonal from products with random signs `s`: the mean of `s ∘ (H s)`.
 pub(crate) fn diagonal_by_products(operator: &(impl Operator + ?Sized)) -> Result<Tensor> {
-    guarded(|| {
-        let p = operator.p();
-        let draws = random::uniform(32 * p as usize, 0, Purpose::Control, u64::MAX);
-        let signs = Tensor::from_slice(&draws).ge(0.5).to_kind(Kind::Float).view([32, p]) * 2.0 - 1.0;
-        let products = operator.product(&signs)?;
-        Ok((signs * products).mean_dim([0i64].as_slice(), false, Kind::Double))
-    })
+    guarded(|| Ok(products_with_signs(operator)?.mean_dim([0i64].as_slice(), false, Kind::Double)))
+}
+
+/// Random vectors for an estimate of the diagonal.
+const SIGNS: i64 = 32;
+
+/// `s ∘ (H s)` for vectors `s` of random signs, `[32, p]`.
+fn products_with_signs(operator: &(impl Operator + ?Sized)) -> Result<Tensor> {
+    let p = operator.p();
+    let draws = random::uniform((SIGNS * p) as usize, 0, Purpose::Control, u64::MAX);
+    let signs = Tensor::from_slice(&draws).ge(0.5).to_kind(Kind::Float).view([SIGNS, p]) * 2.0 - 1.0;
+    let products = operator.product(&signs)?;
+    Ok(signs * products)
 }
