@@ -141,7 +141,7 @@ fn conjugate_gradient() -> Box<dyn Method> {
 
 /// The MLP's Hessian has eigenvalues down to about −0.5; with this damping all are positive.
 fn damped_conjugate_gradient() -> Box<dyn Method> {
-    let few = ConjugateGradient { damping: Damping::Absolute(1.0), iterations: 2, truncate: true, ..default() };
+    let few = ConjugateGradient { damping: Damping::Absolute(1.0), iterations: 3, truncate: true, ..default() };
     Box::new(Influence::new(few))
 }
 
