@@ -319,6 +319,10 @@ fn a_curvature_fitted_on_another_network() {
         says(preconditioner.map(gradients(&other).unwrap()), &["gradients"]);
         says(preconditioner.quadratic_of(&gradients(&other).unwrap()), &["gradients"]);
     }
+    for curvature in [Box::new(Ekfac::default()) as Box<dyn Curvature>, Box::new(DataInf::default())] {
+        let none = Tensor::zeros([0, fitted.p()], (Kind::Float, ascribe::tch::Device::Cpu));
+        assert_eq!(curvature.fit(&fitted, &train).unwrap().apply(&none).unwrap().size(), [0, fitted.p()]);
+    }
     let preconditioner = Ekfac::default().fit(&fitted, &train).unwrap();
     says(preconditioner.map(gradients(&same_p).unwrap()), &["fc1.bias [6]", "fc1.bias [3]"]);
 }

@@ -107,6 +107,9 @@ impl Fitted {
 impl Preconditioner for Fitted {
     fn apply(&self, rows: &Tensor) -> Result<Tensor> {
         check_rows(rows, self.layout.p())?;
+        if rows.size()[0] == 0 {
+            return Ok(rows.shallow_clone());
+        }
         guarded(|| {
             let total = rows.zeros_like();
             self.train.each(|start, gradients| {

@@ -64,7 +64,7 @@ impl KroneckerFactors {
         damping.1.value(damping.0, || Ok(0.0))?;
         if !guarded(|| snapshot.taped(&train.slice(0, (train.len() as i64).min(2)).0))? {
             return Err(Error::Unsupported(
-                "Kronecker factors of a network whose parameters are used outside the tape; call its layers through the tape"
+                "Kronecker factors of a network that the tape does not see whole: call all its layers through the tape, and train the weight of a layer with its bias"
                     .into(),
             ));
         }
@@ -261,6 +261,9 @@ impl Layer {
 impl Preconditioner for KroneckerFactors {
     fn apply(&self, rows: &Tensor) -> Result<Tensor> {
         check_rows(rows, self.layout.p())?;
+        if rows.size()[0] == 0 {
+            return Ok(rows.shallow_clone());
+        }
         guarded(|| {
             let total = rows.zeros_like();
             for layer in &self.layers {
