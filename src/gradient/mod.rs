@@ -12,6 +12,7 @@ mod operator;
 mod outer;
 mod replicate;
 pub(crate) mod roots;
+mod seen;
 mod states;
 pub(crate) mod stream;
 

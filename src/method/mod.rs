@@ -7,6 +7,7 @@ mod inner_product;
 mod random;
 mod relat_if;
 mod representation;
+mod scoring;
 mod trac_in;
 mod unit_norm;
 
