@@ -3,19 +3,7 @@
 use ascribe::prelude::*;
 use ascribe::tch::{Kind, Tensor};
 
-use crate::tasks::{self, Folder, clusters};
-
-#[track_caller]
-fn says<T>(result: Result<T, Error>, parts: &[&str]) {
-    let message = match result {
-        Ok(_) => panic!("expected an error that says {parts:?}"),
-        Err(error) => format!("{error:?}"),
-    };
-    assert!(!message.contains('\n'), "one line: {message}");
-    for part in parts {
-        assert!(message.contains(part), "{message:?} does not say {part:?}");
-    }
-}
+use crate::tasks::{self, Folder, clusters, says};
 
 fn floats(shape: &[i64]) -> Tensor {
     Tensor::ones(shape, (Kind::Float, ascribe::tch::Device::Cpu))
@@ -319,7 +307,11 @@ fn a_curvature_fitted_on_another_network() {
         says(preconditioner.map(gradients(&other).unwrap()), &["gradients"]);
         says(preconditioner.quadratic_of(&gradients(&other).unwrap()), &["gradients"]);
     }
-    for curvature in [Box::new(Ekfac::default()) as Box<dyn Curvature>, Box::new(DataInf::default())] {
+    for curvature in
+        [Box::new(Ekfac::default()) as Box<dyn Curvature>, Box::new(DataInf::default()), Box::new(Diagonal::default())]
+    {
+        let broken = Tensor::full([2, fitted.p()], f64::NAN, (Kind::Float, ascribe::tch::Device::Cpu));
+        says(curvature.fit(&fitted, &train).unwrap().apply(&broken), &["gradients", "NaN"]);
         let none = Tensor::zeros([0, fitted.p()], (Kind::Float, ascribe::tch::Device::Cpu));
         assert_eq!(curvature.fit(&fitted, &train).unwrap().apply(&none).unwrap().size(), [0, fitted.p()]);
     }

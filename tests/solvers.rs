@@ -4,21 +4,9 @@ use ascribe::prelude::*;
 use ascribe::tch::{self, Kind};
 
 use crate::products::{Net, noise};
-use crate::tasks::{self, Untaped, assert_close, clusters, difference};
+use crate::tasks::{self, Untaped, assert_close, clusters, difference, says};
 
 const CPU: (Kind, tch::Device) = (Kind::Float, tch::Device::Cpu);
-
-#[track_caller]
-fn says<T>(result: Result<T, Error>, parts: &[&str]) {
-    let message = match result {
-        Ok(_) => panic!("expected an error that says {parts:?}"),
-        Err(error) => format!("{error:?}"),
-    };
-    assert!(!message.contains('\n'), "one line: {message}");
-    for part in parts {
-        assert!(message.contains(part), "{message:?} does not say {part:?}");
-    }
-}
 
 // ---- Every solver against the dense inverse ----
 

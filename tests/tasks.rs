@@ -110,6 +110,19 @@ pub fn assert_close(a: &Tensor, b: &Tensor, tolerance: f64, what: &str) {
     assert!(found <= tolerance, "{what}: relative difference {found:.2e} above {tolerance:.0e}");
 }
 
+/// The error is one line that says all of these.
+#[track_caller]
+pub fn says<T>(result: Result<T, Error>, parts: &[&str]) {
+    let message = match result {
+        Ok(_) => panic!("expected an error that says {parts:?}"),
+        Err(error) => format!("{error:?}"),
+    };
+    assert!(!message.contains('\n'), "one line: {message}");
+    for part in parts {
+        assert!(message.contains(part), "{message:?} does not say {part:?}");
+    }
+}
+
 /// A folder of its own for one test, removed when dropped.
 pub struct Folder(pub std::path::PathBuf);
 

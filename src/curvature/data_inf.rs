@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::train_side::TrainSide;
-use super::{Curvature, Damping, Preconditioner, check_rows};
+use super::{Curvature, Damping, Preconditioner, check_finite_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::{Block, Columns, Gradients, Layout};
@@ -106,7 +106,7 @@ impl Fitted {
 
 impl Preconditioner for Fitted {
     fn apply(&self, rows: &Tensor) -> Result<Tensor> {
-        check_rows(rows, self.layout.p())?;
+        check_finite_rows(rows, self.layout.p())?;
         if rows.size()[0] == 0 {
             return Ok(rows.shallow_clone());
         }

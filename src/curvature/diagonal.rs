@@ -3,7 +3,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::{Curvature, Damping, Matrix, Preconditioner, check_rows};
+use super::{Curvature, Damping, Matrix, Preconditioner, check_finite_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::Operator;
@@ -78,7 +78,7 @@ struct Scale(Tensor);
 
 impl Preconditioner for Scale {
     fn apply(&self, rows: &Tensor) -> Result<Tensor> {
-        check_rows(rows, self.0.size()[0])?;
+        check_finite_rows(rows, self.0.size()[0])?;
         guarded(|| Ok(rows * &self.0))
     }
 }

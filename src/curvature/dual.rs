@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::explicit::Factored;
 use super::train_side::TrainSide;
-use super::{Damping, Preconditioner, check_rows};
+use super::{Damping, Preconditioner, check_finite_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::{Gradients, Layout};
@@ -61,7 +61,7 @@ impl Dual {
 
 impl Preconditioner for Dual {
     fn apply(&self, rows: &Tensor) -> Result<Tensor> {
-        check_rows(rows, self.layout.p())?;
+        check_finite_rows(rows, self.layout.p())?;
         let x = Tensor::empty([self.train.n(), rows.size()[0]], (Kind::Float, Device::Cpu));
         self.train.each(|start, gradients| {
             x.narrow(0, start, gradients.n()).copy_(&gradients.dot(rows)?);

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::dual::Dual;
 use super::within::Within;
-use super::{Curvature, Damping, Matrix, Preconditioner, beyond_doubt, check_rows};
+use super::{Curvature, Damping, Matrix, Preconditioner, beyond_doubt, check_finite_rows, check_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::snapshot::{Snapshot, all_finite};
@@ -164,7 +164,7 @@ impl Factored {
 
 impl Preconditioner for Factored {
     fn apply(&self, rows: &Tensor) -> Result<Tensor> {
-        check_rows(rows, self.factor.size()[0])?;
+        check_finite_rows(rows, self.factor.size()[0])?;
         guarded(|| {
             let columns = rows.to_kind(Kind::Double).transpose(0, 1);
             let halves = self.factor.linalg_solve_triangular(&columns, false, true, false);

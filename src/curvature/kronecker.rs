@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::moments::{Eigenbasis, Moments, extended};
 use super::separable::Separable;
-use super::{Damping, Matrix, Preconditioner, check_rows};
+use super::{Damping, Matrix, Preconditioner, check_finite_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::mean_square::MeanSquare;
@@ -260,7 +260,7 @@ impl Layer {
 
 impl Preconditioner for KroneckerFactors {
     fn apply(&self, rows: &Tensor) -> Result<Tensor> {
-        check_rows(rows, self.layout.p())?;
+        check_finite_rows(rows, self.layout.p())?;
         if rows.size()[0] == 0 {
             return Ok(rows.shallow_clone());
         }

@@ -46,7 +46,7 @@ use tch::{Kind, Tensor};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::Gradients;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, all_finite};
 
 /// A curvature to invert, before it has seen data.
 ///
@@ -218,6 +218,15 @@ pub(crate) fn check_named_rows(name: &str, rows: &Tensor, p: i64) -> Result<()> 
     match rows.kind() {
         Kind::Float => Ok(()),
         kind => Err(Error::data(name, format!("expected float32, got {kind:?}"))),
+    }
+}
+
+/// The same, and that they are numbers: for maps that would hand NaN on.
+pub(crate) fn check_finite_rows(rows: &Tensor, p: i64) -> Result<()> {
+    check_rows(rows, p)?;
+    match guarded(|| Ok(all_finite(rows)))? {
+        true => Ok(()),
+        false => Err(Error::numerical("gradients", "a number is NaN or infinite")),
     }
 }
 
