@@ -27,6 +27,7 @@ pub mod model;
 pub mod plot;
 pub mod prelude;
 mod progress;
+pub mod projection;
 mod random;
 pub mod retrain;
 pub mod scores;

@@ -20,6 +20,7 @@ pub use crate::{
     metric,
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
     plot,
+    projection::{self, Projection, Projector},
     retrain::{LeaveOneOut, Newton, OneStep},
     scores::Scores,
     snapshot::{Of, Snapshot},
