@@ -46,6 +46,24 @@ pub trait Measurement: Send + Sync {
         None
     }
 
+    /// How fast training's objective rises with this output, `∂o/∂f`, `[n]`: the weights Q of TRAK (Park et al. 2023, section 3.2,
+    /// arXiv 2303.14186). `None` where the objective that belongs to this output is not known.
+    ///
+    /// For the margin it is `1 − p(target)`: an example that the model is sure of no longer teaches it. For an output that is itself
+    /// an objective it is 1. For sequences the mean over the positions that count.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let outputs = Tensor::from_slice(&[0.8f32, 0.2]).log().view([1, 2]);
+    /// let residual = Margin.residual(&outputs, &Tensor::from_slice(&[0i64])).unwrap();
+    /// assert!((residual.double_value(&[0]) - 0.2).abs() < 1e-6);
+    /// # Ok::<(), ascribe::Error>(())
+    /// ```
+    fn residual(&self, outputs: &Tensor, targets: &Tensor) -> Option<Tensor> {
+        let _ = (outputs, targets);
+        None
+    }
+
     /// Says what is wrong with outputs and targets before they reach libtorch; called once per dataset.
     fn check(&self, outputs: &Tensor, targets: &Tensor) -> Result<()> {
         let _ = (outputs, targets);
@@ -98,6 +116,10 @@ impl Measurement for LogLikelihood {
         Some(drawn.masked_fill(&targets.eq(IGNORED), IGNORED))
     }
 
+    fn residual(&self, _: &Tensor, targets: &Tensor) -> Option<Tensor> {
+        Some(ones(targets))
+    }
+
     fn name(&self) -> String {
         "log-likelihood".into()
     }
@@ -112,6 +134,10 @@ impl Measurement for Margin {
         let own = targets.clamp_min(0).unsqueeze(-1);
         let others = outputs.scatter_value(-1, &own, f64::NEG_INFINITY).logsumexp([-1i64], false);
         sum_counted(&(pick(outputs, targets) - others), targets)
+    }
+
+    fn residual(&self, outputs: &Tensor, targets: &Tensor) -> Option<Tensor> {
+        Some(doubt(outputs, targets))
     }
 
     fn name(&self) -> String {
@@ -130,6 +156,10 @@ impl Measurement for Margin {
 impl Measurement for Logit {
     fn measure(&self, outputs: &Tensor, targets: &Tensor) -> Tensor {
         sum_counted(&pick(outputs, targets), targets)
+    }
+
+    fn residual(&self, outputs: &Tensor, targets: &Tensor) -> Option<Tensor> {
+        Some(doubt(outputs, targets))
     }
 
     fn name(&self) -> String {
@@ -152,6 +182,10 @@ impl Measurement for NegativeSquaredError {
         let centre = uniform.to_kind(Kind::Double).clamp_min(0.5f64.powi(25)) * 2.0 - 1.0;
         let mean = outputs.detach().reshape(targets.size().as_slice());
         Some(mean + centre.erfinv().reshape(targets.size().as_slice()).to_kind(outputs.kind()))
+    }
+
+    fn residual(&self, _: &Tensor, targets: &Tensor) -> Option<Tensor> {
+        Some(ones(targets))
     }
 
     fn name(&self) -> String {
@@ -179,6 +213,19 @@ impl Measurement for NegativeSquaredError {
 /// The entry of the target class in the last dimension; of class 0 where the target is ignored.
 fn pick(values: &Tensor, targets: &Tensor) -> Tensor {
     values.gather(-1, &targets.clamp_min(0).unsqueeze(-1), false).squeeze_dim(-1)
+}
+
+fn ones(targets: &Tensor) -> Tensor {
+    Tensor::ones([targets.size().first().copied().unwrap_or(0)], (Kind::Float, targets.device()))
+}
+
+/// `1 − p(target)`, `[n]`: over the classes that are not the target, so that it keeps its digits where p rounds to 1.
+fn doubt(outputs: &Tensor, targets: &Tensor) -> Tensor {
+    let own = targets.clamp_min(0).unsqueeze(-1);
+    let others =
+        outputs.softmax(-1, None::<Kind>).scatter_value(-1, &own, 0.0).sum_dim_intlist([-1i64].as_slice(), false, None::<Kind>);
+    let counted = sum_positions(&targets.not_equal(IGNORED).to_kind(others.kind()));
+    sum_counted(&others, targets) / counted.clamp_min(1.0)
 }
 
 /// `[n, ...] → [n]` over the targets that are not ignored.

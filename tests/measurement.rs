@@ -147,3 +147,17 @@ fn numbers_are_drawn_with_variance_one_half() {
     let within = (&drawn - 3.0).abs().le(0.5f64.sqrt()).to_kind(Kind::Double).mean(None::<Kind>).double_value(&[]);
     assert!((within - 0.6827).abs() < 2e-3, "one standard deviation holds {within}");
 }
+
+/// `∂ log p / ∂f` by finite differences of the logits of a wrong class: a change of the logits that moves the margin by dm moves
+/// the log-likelihood by (1 − p) dm.
+#[test]
+fn residual_is_the_slope_of_the_log_likelihood_in_the_margin() {
+    let outputs = Tensor::from_slice(&[2.0f64, -1.0, 0.5, 0.3, 12.0, -9.0]).view([2, 3]);
+    let targets = Tensor::from_slice(&[0i64, 1]);
+    let step = Tensor::from_slice(&[0.0f64, 1e-5, 1e-5, 1e-5, 0.0, 1e-5]).view([2, 3]);
+    let rise = |measurement: &dyn Measurement| {
+        measurement.measure(&(&outputs + &step), &targets) - measurement.measure(&(&outputs - &step), &targets)
+    };
+    let slope = rise(&LogLikelihood) / rise(&Margin);
+    assert_close(&Margin.residual(&outputs, &targets).unwrap(), &slope, 1e-5, "margin");
+}
