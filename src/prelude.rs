@@ -12,10 +12,10 @@ pub use crate::{
     display::Show,
     error::Error,
     gradient::{Function, Gradients, Operator},
-    measurement::{LogLikelihood, Logit, Margin, Measurement, NegativeSquaredError},
+    measurement::{LogLikelihood, Logit, Margin, MeanSquaredOutput, Measurement, NegativeSquaredError},
     method::{
-        self, Attributor, GradCos, GradDot, Influence, Method, Random, RelatIf, Relative, RepresentationSimilarity, Similarity,
-        Threshold, TracIn, Trak, UnitNorm,
+        self, Attributor, BlockProjected, DTrak, DampingPath, FisherKind, GradCos, GradDot, Influence, Method, Random, RelatIf,
+        Relative, RepresentationSimilarity, Similarity, Threshold, TracIn, Trak, UnitNorm,
     },
     metric,
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},

@@ -1,5 +1,7 @@
 //! Published methods: one short file each, and one line in [`all`].
 
+mod block_projected;
+mod d_trak;
 mod grad_cos;
 mod grad_dot;
 mod influence;
@@ -12,6 +14,8 @@ mod trac_in;
 mod trak;
 mod unit_norm;
 
+pub use block_projected::{BlockProjected, FisherKind};
+pub use d_trak::DTrak;
 pub use grad_cos::GradCos;
 pub use grad_dot::GradDot;
 pub use influence::Influence;
@@ -144,6 +148,8 @@ pub fn all() -> Vec<Box<dyn Method>> {
         Box::new(RelatIf::new(Influence::new(Ekfac::default()), Relative::Loss)),
         Box::new(UnitNorm::new(Influence::new(Ekfac::default()))),
         Box::new(Trak::default()),
+        Box::new(DTrak::default()),
+        Box::new(BlockProjected::default()),
         Box::new(RepresentationSimilarity::default()),
         Box::new(Random::default()),
     ]
