@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ascribe::gradient::Layout;
 use ascribe::prelude::*;
-use ascribe::projection::{Gaussian, Identity, Rademacher, SparseJl};
+use ascribe::projection::{Gaussian, Grass, Hadamard, Identity, Rademacher, RandomMask, SparseJl};
 use ascribe::tch::{self, Device, Kind};
 
 use crate::tasks::{self, assert_close, says};
@@ -19,6 +19,9 @@ fn kinds(power: u32, seed: u64) -> Vec<Box<dyn Projection>> {
         Box::new(Rademacher { dim, seed }),
         Box::new(SparseJl { dim, nonzeros: 1, seed }),
         Box::new(SparseJl { dim, nonzeros: 3, seed }),
+        Box::new(Hadamard { dim, seed }),
+        Box::new(RandomMask { dim, seed }),
+        Box::new(Grass { dim, multiplier: 2, seed }),
     ]
 }
 
@@ -218,6 +221,10 @@ fn bad_options_and_shapes_are_said() {
         (Box::new(SparseJl { dim: 1 << 40, ..default() }), ["SparseJl.dim", "got 1099511627776"]),
         (Box::new(SparseJl { nonzeros: 0, ..default() }), ["SparseJl.nonzeros", "got 0"]),
         (Box::new(SparseJl { dim: 4, nonzeros: 5, ..default() }), ["1 to dim (4)", "got 5"]),
+        (Box::new(Hadamard { dim: 0, ..default() }), ["Hadamard.dim", "got 0"]),
+        (Box::new(RandomMask { dim: 0, ..default() }), ["RandomMask.dim", "got 0"]),
+        (Box::new(Grass { dim: 0, ..default() }), ["Grass.dim", "got 0"]),
+        (Box::new(Grass { multiplier: 0, ..default() }), ["Grass.multiplier", "got 0"]),
     ];
     for (kind, parts) in bad {
         says(kind.fit(&layout, 0).map(|_| ()), &parts);

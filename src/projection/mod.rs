@@ -3,13 +3,19 @@
 mod dense;
 mod draw;
 mod gaussian;
+mod grass;
+mod hadamard;
 mod identity;
 mod rademacher;
+mod random_mask;
 mod sparse;
 
 pub use gaussian::Gaussian;
+pub use grass::Grass;
+pub use hadamard::Hadamard;
 pub use identity::Identity;
 pub use rademacher::Rademacher;
+pub use random_mask::RandomMask;
 pub use sparse::SparseJl;
 
 use std::fmt::Debug;
@@ -93,5 +99,8 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(Gaussian::default()),
         Arc::new(Rademacher::default()),
         Arc::new(SparseJl::default()),
+        Arc::new(Hadamard::default()),
+        Arc::new(RandomMask::default()),
+        Arc::new(Grass::default()),
     ]
 }
