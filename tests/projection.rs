@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use ascribe::gradient::Layout;
 use ascribe::prelude::*;
-use ascribe::projection::{Gaussian, Grass, Hadamard, Identity, Rademacher, RandomMask, SparseJl};
+use ascribe::projection::{
+    Elementwise, Factor, FactoredSparse, Gaussian, Grass, Hadamard, Identity, Kronecker, Rademacher, RandomMask, SparseJl,
+};
 use ascribe::tch::{self, Device, Kind};
 
 use crate::tasks::{self, assert_close, says};
@@ -22,6 +24,10 @@ fn kinds(power: u32, seed: u64) -> Vec<Box<dyn Projection>> {
         Box::new(Hadamard { dim, seed }),
         Box::new(RandomMask { dim, seed }),
         Box::new(Grass { dim, multiplier: 2, seed }),
+        Box::new(Kronecker { input: 2i64.pow(power), output: 2i64.pow(power), factor: Factor::Gaussian, seed }),
+        Box::new(Kronecker { input: 2i64.pow(power), output: 2i64.pow(power), factor: Factor::Mask, seed }),
+        Box::new(FactoredSparse { dim, blowup: 4, seed }),
+        Box::new(Elementwise { dim, seed }),
     ]
 }
 
@@ -225,6 +231,11 @@ fn bad_options_and_shapes_are_said() {
         (Box::new(RandomMask { dim: 0, ..default() }), ["RandomMask.dim", "got 0"]),
         (Box::new(Grass { dim: 0, ..default() }), ["Grass.dim", "got 0"]),
         (Box::new(Grass { multiplier: 0, ..default() }), ["Grass.multiplier", "got 0"]),
+        (Box::new(Kronecker { input: 0, ..default() }), ["Kronecker.input", "got 0"]),
+        (Box::new(Kronecker { output: 0, ..default() }), ["Kronecker.output", "got 0"]),
+        (Box::new(FactoredSparse { dim: 0, ..default() }), ["FactoredSparse.dim", "got 0"]),
+        (Box::new(FactoredSparse { blowup: 0, ..default() }), ["FactoredSparse.blowup", "got 0"]),
+        (Box::new(Elementwise { dim: 0, ..default() }), ["Elementwise.dim", "got 0"]),
     ];
     for (kind, parts) in bad {
         says(kind.fit(&layout, 0).map(|_| ()), &parts);

@@ -2,18 +2,26 @@
 
 mod dense;
 mod draw;
+mod elementwise;
+mod factored_sparse;
 mod gaussian;
 mod grass;
 mod hadamard;
 mod identity;
+mod kronecker;
+mod per_layer;
 mod rademacher;
 mod random_mask;
+mod side;
 mod sparse;
 
+pub use elementwise::Elementwise;
+pub use factored_sparse::FactoredSparse;
 pub use gaussian::Gaussian;
 pub use grass::Grass;
 pub use hadamard::Hadamard;
 pub use identity::Identity;
+pub use kronecker::{Factor, Kronecker};
 pub use rademacher::Rademacher;
 pub use random_mask::RandomMask;
 pub use sparse::SparseJl;
@@ -102,5 +110,8 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(Hadamard::default()),
         Arc::new(RandomMask::default()),
         Arc::new(Grass::default()),
+        Arc::new(Kronecker::default()),
+        Arc::new(FactoredSparse::default()),
+        Arc::new(Elementwise::default()),
     ]
 }

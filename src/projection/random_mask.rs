@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use super::draw::Draw;
 use super::{Part, Projection, Projector, check_dim, check_width};
@@ -90,5 +90,14 @@ impl Mask {
             Some(some) => rows.index_select(-1, some) * (self.p as f64 / self.k() as f64).sqrt(),
             None => rows.shallow_clone(),
         }
+    }
+
+    /// The matrix `[p, k]`.
+    pub fn matrix(&self) -> Tensor {
+        let (p, k) = (self.p, self.k());
+        let columns = Tensor::arange(k, (Kind::Int64, Device::Cpu));
+        let rows = self.some.as_ref().map_or_else(|| columns.shallow_clone(), Tensor::shallow_clone);
+        let scale = Tensor::full([k], (p as f64 / k as f64).sqrt(), (Kind::Float, Device::Cpu));
+        Tensor::zeros([p, k], (Kind::Float, Device::Cpu)).index_put(&[Some(rows), Some(columns)], &scale, false)
     }
 }

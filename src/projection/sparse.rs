@@ -101,6 +101,10 @@ impl Table {
         Table { p, k, nonzeros, places }
     }
 
+    pub fn k(&self) -> i64 {
+        self.k
+    }
+
     /// `[n, p] → [n, k]`
     pub fn apply(&self, rows: &Tensor) -> Tensor {
         let rows = rows.to_kind(Kind::Float).contiguous();
