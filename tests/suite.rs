@@ -14,6 +14,7 @@ mod models;
 mod oracles;
 mod plot;
 mod products;
+mod projection;
 mod readme;
 mod retrain;
 mod solvers;
