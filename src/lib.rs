@@ -20,6 +20,7 @@ pub mod error;
 mod file;
 mod frame;
 pub mod gradient;
+mod kernel;
 pub mod measurement;
 pub mod method;
 pub mod metric;

@@ -15,7 +15,7 @@ pub use crate::{
     measurement::{LogLikelihood, Logit, Margin, Measurement, NegativeSquaredError},
     method::{
         self, Attributor, GradCos, GradDot, Influence, Method, Random, RelatIf, Relative, RepresentationSimilarity, Similarity,
-        TracIn, UnitNorm,
+        Threshold, TracIn, Trak, UnitNorm,
     },
     metric,
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},

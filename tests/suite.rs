@@ -21,3 +21,4 @@ mod solvers;
 mod statistics;
 mod tasks;
 mod training;
+mod trak;

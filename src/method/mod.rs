@@ -9,6 +9,7 @@ mod relat_if;
 mod representation;
 mod scoring;
 mod trac_in;
+mod trak;
 mod unit_norm;
 
 pub use grad_cos::GradCos;
@@ -19,7 +20,10 @@ pub use random::Random;
 pub use relat_if::{RelatIf, Relative};
 pub use representation::{RepresentationSimilarity, Similarity};
 pub use trac_in::TracIn;
+pub use trak::Trak;
 pub use unit_norm::UnitNorm;
+
+pub use crate::kernel::{DampingPath, Threshold};
 
 use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series, SortMultipleOptions};
 use tch::Tensor;
@@ -139,6 +143,7 @@ pub fn all() -> Vec<Box<dyn Method>> {
         Box::new(Influence::new(Ekfac::default())),
         Box::new(RelatIf::new(Influence::new(Ekfac::default()), Relative::Loss)),
         Box::new(UnitNorm::new(Influence::new(Ekfac::default()))),
+        Box::new(Trak::default()),
         Box::new(RepresentationSimilarity::default()),
         Box::new(Random::default()),
     ]
