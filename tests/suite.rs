@@ -16,6 +16,7 @@ mod plot;
 mod products;
 mod readme;
 mod retrain;
+mod retrained;
 mod solvers;
 mod statistics;
 mod tasks;
