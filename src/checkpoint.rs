@@ -56,6 +56,11 @@ impl Checkpoint {
         Checkpoint { run, step, learning_rate, tensors }
     }
 
+    /// The same weights as those of another run.
+    pub(crate) fn of_run(self, run: usize) -> Checkpoint {
+        Checkpoint { run, ..self }
+    }
+
     /// `run 0, step 320`.
     pub fn name(&self) -> String {
         format!("run {}, step {}", self.run, self.step)

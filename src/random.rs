@@ -17,6 +17,8 @@ pub(crate) enum Purpose {
     Start = 8,
     Bootstrap = 9,
     Projection = 10,
+    Subset = 12,
+    Retraining = 13,
 }
 
 /// The generator of one (seed, purpose, index).

@@ -17,6 +17,7 @@ mod products;
 mod projection;
 mod readme;
 mod retrain;
+mod retrained;
 mod solvers;
 mod statistics;
 mod tasks;
