@@ -21,6 +21,8 @@ pub use crate::{
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
     plot,
     projection::{self, Projection, Projector},
+    read,
+    retrain::{LeaveOneOut, Newton, OneStep},
     retrain::{LeaveOneOut, Newton, OneStep, Retrained, Retraining, Subsets},
     scores::Scores,
     snapshot::{Of, Snapshot},
