@@ -20,3 +20,4 @@ mod solvers;
 mod statistics;
 mod tasks;
 mod training;
+mod valuation;

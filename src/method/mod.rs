@@ -1,9 +1,11 @@
 //! Published methods: one short file each, and one line in [`all`].
 
+mod features;
 mod grad_cos;
 mod grad_dot;
 mod influence;
 mod inner_product;
+mod knn_shapley;
 mod random;
 mod relat_if;
 mod representation;
@@ -15,6 +17,7 @@ pub use grad_cos::GradCos;
 pub use grad_dot::GradDot;
 pub use influence::Influence;
 pub use inner_product::{InnerProduct, Weighting};
+pub use knn_shapley::{KnnShapley, Space};
 pub use random::Random;
 pub use relat_if::{RelatIf, Relative};
 pub use representation::{RepresentationSimilarity, Similarity};
@@ -140,6 +143,7 @@ pub fn all() -> Vec<Box<dyn Method>> {
         Box::new(RelatIf::new(Influence::new(Ekfac::default()), Relative::Loss)),
         Box::new(UnitNorm::new(Influence::new(Ekfac::default()))),
         Box::new(RepresentationSimilarity::default()),
+        Box::new(KnnShapley::default()),
         Box::new(Random::default()),
     ]
 }
