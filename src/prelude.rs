@@ -15,7 +15,7 @@ pub use crate::{
     measurement::{LogLikelihood, Logit, Margin, Measurement, NegativeSquaredError},
     method::{
         self, Attributor, GradCos, GradDot, Influence, KnnShapley, Method, Random, RelatIf, Relative, RepresentationSimilarity,
-        Similarity, Space, TracIn, UnitNorm,
+        Representer, Similarity, Space, TracIn, UnitNorm,
     },
     metric,
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},

@@ -15,6 +15,7 @@ mod oracles;
 mod plot;
 mod products;
 mod readme;
+mod representer;
 mod retrain;
 mod solvers;
 mod statistics;

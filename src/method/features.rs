@@ -14,17 +14,30 @@ const AT_ONCE: usize = 1024;
 pub(super) fn features(snapshot: &Snapshot, data: &Dataset, layer: Option<&str>) -> Result<Tensor> {
     guarded(|| {
         let mut parts = Vec::new();
-        for start in (0..data.len() as i64).step_by(AT_ONCE) {
-            let (inputs, _) = data.slice(start, (start + AT_ONCE as i64).min(data.len() as i64));
-            let (_, records) = no_grad(|| snapshot.record(&inputs));
+        each_recorded(snapshot, data, |_, records| {
             parts.push(find(&records, layer)?.input.flatten(1, -1).to_kind(Kind::Float));
-        }
+            Ok(())
+        })?;
         Ok(Tensor::cat(&parts, 0))
     })
 }
 
+/// Calls `each` with the outputs of every batch and what its layers saw.
+pub(super) fn each_recorded(
+    snapshot: &Snapshot,
+    data: &Dataset,
+    mut each: impl FnMut(Tensor, Vec<Record>) -> Result<()>,
+) -> Result<()> {
+    for start in (0..data.len() as i64).step_by(AT_ONCE) {
+        let (inputs, _) = data.slice(start, (start + AT_ONCE as i64).min(data.len() as i64));
+        let (outputs, records) = no_grad(|| snapshot.record(&inputs));
+        each(outputs, records)?;
+    }
+    Ok(())
+}
+
 /// The last use of a layer, by its whole name.
-fn find<'a>(records: &'a [Record], layer: Option<&str>) -> Result<&'a Record> {
+pub(super) fn find<'a>(records: &'a [Record], layer: Option<&str>) -> Result<&'a Record> {
     let found = match layer {
         Some(name) => records.iter().rfind(|r| r.name == name),
         None => records.last(),

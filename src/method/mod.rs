@@ -9,6 +9,7 @@ mod knn_shapley;
 mod random;
 mod relat_if;
 mod representation;
+mod representer;
 mod scoring;
 mod trac_in;
 mod unit_norm;
@@ -21,6 +22,7 @@ pub use knn_shapley::{KnnShapley, Space};
 pub use random::Random;
 pub use relat_if::{RelatIf, Relative};
 pub use representation::{RepresentationSimilarity, Similarity};
+pub use representer::{Representer, RepresenterValues};
 pub use trac_in::TracIn;
 pub use unit_norm::UnitNorm;
 
@@ -143,6 +145,7 @@ pub fn all() -> Vec<Box<dyn Method>> {
         Box::new(RelatIf::new(Influence::new(Ekfac::default()), Relative::Loss)),
         Box::new(UnitNorm::new(Influence::new(Ekfac::default()))),
         Box::new(RepresentationSimilarity::default()),
+        Box::new(Representer::default()),
         Box::new(KnnShapley::default()),
         Box::new(Random::default()),
     ]
