@@ -30,6 +30,7 @@ pub mod prelude;
 mod progress;
 pub mod projection;
 mod random;
+pub mod read;
 pub mod retrain;
 pub mod scores;
 pub mod snapshot;

@@ -2,13 +2,16 @@
 
 mod block_projected;
 mod d_trak;
+mod features;
 mod grad_cos;
 mod grad_dot;
 mod influence;
 mod inner_product;
+mod knn_shapley;
 mod random;
 mod relat_if;
 mod representation;
+mod representer;
 mod scoring;
 mod trac_in;
 mod trak;
@@ -20,9 +23,11 @@ pub use grad_cos::GradCos;
 pub use grad_dot::GradDot;
 pub use influence::Influence;
 pub use inner_product::{InnerProduct, Weighting};
+pub use knn_shapley::{KnnShapley, Space};
 pub use random::Random;
 pub use relat_if::{RelatIf, Relative};
 pub use representation::{RepresentationSimilarity, Similarity};
+pub use representer::{Representer, RepresenterValues};
 pub use trac_in::TracIn;
 pub use trak::Trak;
 pub use unit_norm::UnitNorm;
@@ -151,6 +156,8 @@ pub fn all() -> Vec<Box<dyn Method>> {
         Box::new(DTrak::default()),
         Box::new(BlockProjected::default()),
         Box::new(RepresentationSimilarity::default()),
+        Box::new(Representer::default()),
+        Box::new(KnnShapley::default()),
         Box::new(Random::default()),
     ]
 }
