@@ -14,8 +14,9 @@ pub use crate::{
     gradient::{Function, Gradients, Operator},
     measurement::{LogLikelihood, Logit, Margin, MeanSquaredOutput, Measurement, NegativeSquaredError},
     method::{
-        self, Attributor, BlockProjected, DTrak, DampingPath, FisherKind, GradCos, GradDot, Influence, KnnShapley, Method, Random,
-        RelatIf, Relative, RepresentationSimilarity, Representer, Similarity, Space, Threshold, TracIn, Trak, UnitNorm,
+        self, Attributor, BlockProjected, DTrak, DampingPath, FactGrass, FisherKind, GradCos, GradDot, Influence, KnnShapley,
+        LoGra, Method, Random, RelatIf, Relative, RepresentationSimilarity, Representer, Similarity, Space, Threshold, TracIn,
+        Trak, UnitNorm,
     },
     metric,
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},

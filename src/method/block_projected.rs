@@ -3,7 +3,7 @@
 //! gradient: of the measurement for the test example z', of the objective for train examples.
 //! Parts: one for each layer where the projection works layer by layer, else one; empirical Fisher or none; mean over checkpoints.
 //! Cost: n + m gradients, `n k_l min(n, k_l)` multiplications a part; memory 4 n k bytes for the features.
-//! Defaults: no projection; λ_l is 0.1 of the mean eigenvalue of F_l, as Grosse et al. 2023 (arXiv 2308.03296).
+//! Defaults: at most 32 inputs and 32 outputs of each layer; λ_l is 0.1 of the mean eigenvalue of F_l, as Grosse et al. 2023 (arXiv 2308.03296).
 //! Misleads: layers are taken as independent, and projected curvature blurs: eigenvalues of F below λ are not resolved.
 //! Reference: Choe et al. 2024, section 3 (arXiv 2405.13954).
 
@@ -16,7 +16,7 @@ use crate::curvature::Damping;
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::kernel::{Columns, Inverse, Kernel, Threshold};
-use crate::projection::{Identity, Projection};
+use crate::projection::{Kronecker, Projection};
 use crate::task::Task;
 
 /// What projected gradients are preconditioned by.
@@ -35,8 +35,9 @@ pub enum FisherKind {
 /// use ascribe::prelude::*;
 /// let (train, test) = dataset::digits()?.split(100, 10, 0)?;
 /// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 3, ..default() }, &train)?;
-/// let block = BlockProjected { damping: Damping::Absolute(0.01), ..default() }.fit(&task, &train)?.matrix(&test)?;
-/// // Without a projection there is one block, and that is the explicit empirical Fisher matrix.
+/// let whole = BlockProjected::new(projection::Identity::default());
+/// let block = BlockProjected { damping: Damping::Absolute(0.01), ..whole }.fit(&task, &train)?.matrix(&test)?;
+/// // The identity is one block, and that is the explicit empirical Fisher matrix.
 /// let explicit = Influence::new(Explicit { matrix: Matrix::EmpiricalFisher, ..default() });
 /// let difference = (&block - explicit.fit(&task, &train)?.matrix(&test)?).abs().max().double_value(&[]);
 /// assert!(difference < 1e-3 * block.abs().max().double_value(&[]));
@@ -56,7 +57,7 @@ pub struct BlockProjected {
 
 impl Default for BlockProjected {
     fn default() -> BlockProjected {
-        let projection = Arc::new(Identity::default());
+        let projection = Arc::new(Kronecker::default());
         BlockProjected { projection, fisher: FisherKind::Empirical, damping: Damping::Relative(0.1), half: false }
     }
 }

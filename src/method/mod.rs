@@ -2,12 +2,14 @@
 
 mod block_projected;
 mod d_trak;
+mod fact_grass;
 mod features;
 mod grad_cos;
 mod grad_dot;
 mod influence;
 mod inner_product;
 mod knn_shapley;
+mod lo_gra;
 mod random;
 mod relat_if;
 mod representation;
@@ -19,11 +21,13 @@ mod unit_norm;
 
 pub use block_projected::{BlockProjected, FisherKind};
 pub use d_trak::DTrak;
+pub use fact_grass::FactGrass;
 pub use grad_cos::GradCos;
 pub use grad_dot::GradDot;
 pub use influence::Influence;
 pub use inner_product::{InnerProduct, Weighting};
 pub use knn_shapley::{KnnShapley, Space};
+pub use lo_gra::LoGra;
 pub use random::Random;
 pub use relat_if::{RelatIf, Relative};
 pub use representation::{RepresentationSimilarity, Similarity};
@@ -155,6 +159,8 @@ pub fn all() -> Vec<Box<dyn Method>> {
         Box::new(Trak::default()),
         Box::new(DTrak::default()),
         Box::new(BlockProjected::default()),
+        Box::new(LoGra::default()),
+        Box::new(FactGrass::default()),
         Box::new(RepresentationSimilarity::default()),
         Box::new(Representer::default()),
         Box::new(KnnShapley::default()),
