@@ -41,14 +41,14 @@ pub(crate) struct Factor {
 }
 
 impl Factor {
-    /// Factors a float64 matrix in its own memory.
+    /// Factors a float64 matrix, of which the upper triangle counts, in its own memory.
     ///
     /// A pivot is what one row has that the rows before it have not; below the rounding of the row's own length it is noise.
     pub fn new(matrix: Tensor, lambda: f64, noise: Noise) -> Result<Factor> {
         check_finite(&matrix)?;
         let _ = matrix.diagonal(0, 0, 1).g_add_scalar_(lambda);
         let diagonal = matrix.diagonal(0, 0, 1).copy();
-        let lower = matrix.transpose(0, 1); // symmetric; libtorch factors column by column
+        let lower = matrix.transpose(0, 1); // libtorch factors column by column
         let info = Tensor::zeros([], (Kind::Int, Device::Cpu));
         let _ = lower.linalg_cholesky_ex_l(&lower, &info, false, false);
         let sound = || (lower.diagonal(0, 0, 1).square() / &diagonal).min().double_value(&[]) > noise.rounding;
@@ -110,9 +110,10 @@ pub(crate) struct Spectrum {
 }
 
 impl Spectrum {
+    /// Of a matrix of which the upper triangle counts.
     pub fn new(matrix: &Tensor) -> Result<Spectrum> {
         check_finite(matrix)?;
-        let (values, vectors) = matrix.f_linalg_eigh("L")?;
+        let (values, vectors) = matrix.f_linalg_eigh("U")?;
         Ok(Spectrum { values, vectors })
     }
 
