@@ -353,7 +353,7 @@ fn blocks_are_influence_of_each_part() {
     };
     // `g' (F + λ)⁻¹ g` of each part, λ a tenth of the mean eigenvalue of its F.
     let written = |left: &dyn Fn(usize) -> Tensor| {
-        let mut total = Tensor::zeros([1], (Kind::Double, ascribe::tch::Device::Cpu));
+        let mut terms = Vec::new();
         for c in [0, 1] {
             let (mine, theirs) = (member(c, Of::Objective, &train), left(c));
             for (offset, len) in [(0, 8), (8, 30)] {
@@ -361,10 +361,10 @@ fn blocks_are_influence_of_each_part() {
                 let fisher = g.transpose(0, 1).matmul(&g) / 24.0;
                 let lambda = 0.1 * fisher.trace().double_value(&[]) / len as f64;
                 let inverse = (fisher + Tensor::eye(len, (Kind::Double, g.device())) * lambda).inverse();
-                total = total + q.matmul(&inverse).matmul(&g.transpose(0, 1)) / 2.0;
+                terms.push(q.matmul(&inverse).matmul(&g.transpose(0, 1)) / 2.0);
             }
         }
-        total
+        Tensor::stack(&terms, 0).sum_dim_intlist(0, false, Kind::Double)
     };
     let fitted = BlockProjected::new(Halves).fit(&task, &train).unwrap();
     let scores = fitted.matrix(&test).unwrap();

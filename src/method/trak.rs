@@ -76,6 +76,9 @@ impl Trak {
 
     /// Fits for every damping at once: `damping` is not looked at, [`DampingPath::score`] takes any number of them.
     ///
+    /// Cost: an eigendecomposition, which takes as long as some dozens of Cholesky factors of the same matrix; worth it where a path is
+    /// scored again and again, or the matrix is small.
+    ///
     /// ```
     /// use ascribe::prelude::*;
     /// let (train, test) = dataset::digits()?.split(100, 10, 0)?;
