@@ -64,6 +64,22 @@ pub struct Trainer {
     pub seed: u64,
 }
 
+/// A step about to be taken, for whoever watches training.
+pub(crate) struct Step<'a> {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Positions of its examples in the data, `[b]`.
+    pub batch: &'a Tensor,
+    pub rate: f64,
+    /// The network with the weights before the step.
+    pub snapshot: &'a Snapshot,
+    /// What it gave for the batch, dropout and all.
+    pub outputs: &'a Tensor,
+}
+
+/// Sees steps; gives weights `[b]` for the examples of one, or leaves them alone.
+pub(crate) type Watch<'a> = dyn FnMut(&Step) -> Result<Option<Tensor>> + 'a;
+
 impl Default for Trainer {
     fn default() -> Trainer {
         Trainer {
@@ -79,7 +95,7 @@ impl Default for Trainer {
 }
 
 impl Trainer {
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.epochs == 0 {
             return Err(Error::option("Trainer.epochs", "at least 1", self.epochs));
         }
@@ -111,8 +127,9 @@ impl Trainer {
         chosen || epoch == self.epochs
     }
 
-    /// Trains from fresh weights and returns the checkpoints to keep.
-    pub(crate) fn run(&self, task: &Task, train: &Dataset, run: usize) -> Result<Vec<Checkpoint>> {
+    /// Trains from fresh weights and returns the checkpoints to keep. `watch` sees every step before it is taken, and may weigh its
+    /// examples in the loss, which stays divided by their number.
+    pub(crate) fn run(&self, task: &Task, train: &Dataset, run: usize, watch: &mut Watch) -> Result<Vec<Checkpoint>> {
         self.check()?;
         // Each run of a task draws its own weights and order; the first one draws what `seed` alone says.
         let seed = self.seed ^ (run as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -134,7 +151,9 @@ impl Trainer {
                 rate = self.learning_rate * self.schedule.factor(step, total);
                 let (inputs, targets) = (train.inputs().index_select(0, &batch), train.targets().index_select(0, &batch));
                 let outputs = snapshot.network().forward(&inputs, &mut Tape::training(seed, step as u64));
-                let loss = -task.objective.measure(&outputs, &targets).mean(None::<Kind>);
+                let weights = watch(&Step { epoch, batch: &batch, rate, snapshot: &snapshot, outputs: &outputs })?;
+                let values = task.objective.measure(&outputs, &targets);
+                let loss = -weights.map_or_else(|| values.shallow_clone(), |weights| &values * weights).mean(None::<Kind>);
                 let gradients = snapshot.parameter_gradients(&loss, false)?;
                 state.step(snapshot.parameters(), &gradients, rate);
                 sum += loss.double_value(&[]);
