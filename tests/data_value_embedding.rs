@@ -120,13 +120,20 @@ fn the_hessian_form_is_the_derivative_of_training() {
     }
 }
 
-/// A nonlinear network, truly retrained without each example: the Hessian form is all but exact for so small a share, the published
-/// one near.
+/// Truly retrained without each example, in the same order, on a network without kinks: the Hessian form is all but exact, the
+/// published one near.
 #[test]
 fn agrees_with_retraining_in_the_same_order() {
-    let (train, test) = (clusters(60, 1), clusters(69, 2).select(&(60..69).collect::<Vec<_>>()).unwrap());
-    let trainer = Trainer { epochs: 4, batch_size: 8, ..sgd(0.5, 0.001) };
-    let task = tasks::mlp().train(&trainer, &train).unwrap();
+    let (train, test) = dataset::digits().unwrap().split(200, 30, 0).unwrap();
+    let trainer = Trainer { epochs: 10, batch_size: 20, learning_rate: 0.2, ..sgd(0.0, 0.001) };
+    let task = Task::new(|p: &nn::Path| {
+        let (fc1, fc2) = (layer::linear(p / "fc1", 64, 12), layer::linear(p / "fc2", 12, 10));
+        move |x: &Tensor, tape: &mut Tape| {
+            let hidden = tape.linear("fc1", &fc1, &x.flatten(1, -1)).tanh();
+            tape.linear("fc2", &fc2, &hidden)
+        }
+    });
+    let task = task.train(&trainer, &train).unwrap();
     let positions: Vec<usize> = (0..20).collect();
     let truth = TrajectoryLeaveOneOut { trainer: trainer.clone() }.score(&task, &train, &test, &positions).unwrap();
     let correlation = |curvature| {
@@ -136,7 +143,7 @@ fn agrees_with_retraining_in_the_same_order() {
         pair.corrcoef().double_value(&[0, 1])
     };
     let (exact, published) = (correlation(StepCurvature::Hessian), correlation(StepCurvature::BatchGradients));
-    assert!(exact > 0.995, "{exact}");
+    assert!(exact > 0.99, "{exact}");
     assert!(published > 0.9 && published < exact, "{published}, {exact}");
 }
 
@@ -149,10 +156,10 @@ fn says_what_is_wrong() {
         DataValueEmbedding { trainer: trainer.clone(), ..default() }.fit(task, train).map(|_| ())
     };
     fit(&trainer, &task, &train).unwrap();
-    says(fit(&Trainer { seed: 1, ..trainer.clone() }, &task, &train), &["run 0, step 12", "fc1.weight differs", "trainer"]);
+    says(fit(&Trainer { seed: 1, ..trainer.clone() }, &task, &train), &["run 0, step 12", "fc1.bias differs", "trainer"]);
     says(fit(&Trainer { epochs: 2, ..trainer.clone() }, &task, &train), &["run 0, step 12", "step 8"]);
     let order: Vec<usize> = (0..24).rev().collect();
-    says(fit(&trainer, &task, &train.select(&order).unwrap()), &["fc1.weight differs"]);
+    says(fit(&trainer, &task, &train.select(&order).unwrap()), &["fc1.bias differs"]);
     says(fit(&Trainer { optimizer: Optimizer::adam(0.0), ..trainer.clone() }, &task, &train), &["optimizer", "SGD", "Adam"]);
     says(fit(&trainer, &tasks::mlp(), &train), &["no checkpoints yet"]);
     let of =
@@ -174,9 +181,10 @@ fn says_what_is_wrong() {
     let dropout = dropout.train(&trainer, &train).unwrap();
     says(fit(&trainer, &dropout, &train), &["dropout", "batch norm"]);
     // Steps so long that the recursion overflows though training itself saturates.
+    let confused = train.with_labels(&(0..24).map(|i| (i * i + i / 5) % 3).collect::<Vec<_>>()).unwrap();
     let wild = Trainer { learning_rate: 1e6, epochs: 20, ..trainer.clone() };
-    let (_, fitted) = DataValueEmbedding { trainer: wild.clone(), ..default() }.train(tasks::logistic(), &train).unwrap();
-    says(fitted.matrix(&train), &["Data value embedding", "epoch", "step", "lower the learning rate"]);
+    let (_, fitted) = DataValueEmbedding { trainer: wild.clone(), ..default() }.train(tasks::logistic(), &confused).unwrap();
+    says(fitted.matrix(&confused), &["Data value embedding", "epoch", "step", "lower the learning rate"]);
     says(fitted.embeddings(), &["projection"]);
     says(fitted.batches(1), &["run", "expected 0 to 0", "1"]);
     assert_eq!(format!("{fitted:?}"), "Unrolled (80 steps of 1 runs, 24 train examples, by the gradients of each batch)");
