@@ -1,5 +1,6 @@
 //! Published methods: one short file each, and one line in [`all`].
 
+mod data_value_embedding;
 mod features;
 mod grad_cos;
 mod grad_dot;
@@ -15,6 +16,7 @@ mod trac_in;
 mod trak;
 mod unit_norm;
 
+pub use data_value_embedding::{DataValueEmbedding, Kept, StepCurvature, Unrolled};
 pub use grad_cos::GradCos;
 pub use grad_dot::GradDot;
 pub use influence::Influence;
