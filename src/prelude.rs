@@ -14,8 +14,8 @@ pub use crate::{
     gradient::{Function, Gradients, Operator},
     measurement::{LogLikelihood, Logit, Margin, Measurement, NegativeSquaredError},
     method::{
-        self, Attributor, GradCos, GradDot, Influence, KnnShapley, Method, Random, RelatIf, Relative, RepresentationSimilarity,
-        Representer, Similarity, Space, TracIn, UnitNorm,
+        self, Attributor, Dropout, GradCos, GradDot, Influence, KnnShapley, Method, Random, RelatIf, Relative,
+        RepresentationSimilarity, Representer, Similarity, Space, TracIn, UnitNorm,
     },
     metric,
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},

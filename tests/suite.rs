@@ -3,6 +3,7 @@
 mod bad_input;
 mod dataset;
 mod display;
+mod dropout;
 mod geometry;
 mod golden;
 mod golden_curvature;

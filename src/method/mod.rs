@@ -1,5 +1,6 @@
 //! Published methods: one short file each, and one line in [`all`].
 
+mod dropout;
 mod features;
 mod grad_cos;
 mod grad_dot;
@@ -14,6 +15,7 @@ mod scoring;
 mod trac_in;
 mod unit_norm;
 
+pub use dropout::Dropout;
 pub use grad_cos::GradCos;
 pub use grad_dot::GradDot;
 pub use influence::Influence;

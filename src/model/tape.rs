@@ -10,6 +10,9 @@ use crate::random::{self, Purpose};
 /// backward pass of the summed measurement. Off, each call is just the layer. A layer may be used more than once.
 pub struct Tape {
     mode: Mode,
+    thinning: Option<Thinning>,
+    /// What share each call of dropout so far was asked to drop.
+    dropouts: Vec<f64>,
     records: Vec<Record>,
     mask: Option<Mask>,
 }
@@ -22,6 +25,29 @@ struct Mask {
     other: Option<(String, i64, i64)>,
     /// Whether any layer had its positions.
     carried: bool,
+}
+
+/// One fixed choice of what dropout drops: the same numbers of every example, whatever the batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Thinning {
+    pub seed: u64,
+    /// Position of the checkpoint among those of the task.
+    pub checkpoint: usize,
+    /// Which of the choices for it, below 2²⁴.
+    pub draw: usize,
+    /// What share to drop, instead of what the layers say.
+    pub p: Option<f64>,
+}
+
+impl Thinning {
+    /// What the numbers of one example are multiplied by at a call of dropout, `[1, ...]`; training with this seed draws elsewhere.
+    fn mask(self, call: usize, p: f64, x: &Tensor) -> Tensor {
+        let mut size = x.size();
+        size[0] = 1;
+        let index = 1 << 63 | (self.checkpoint as u64) << 40 | (self.draw as u64) << 16 | call as u64;
+        let draw = random::uniform(size.iter().product::<i64>() as usize, self.seed, Purpose::Dropout, index);
+        Tensor::from_slice(&draw).view(size.as_slice()).ge(p).to_kind(x.kind()) / (1.0 - p)
+    }
 }
 
 enum Mode {
@@ -88,7 +114,17 @@ impl Tape {
     }
 
     fn new(mode: Mode) -> Tape {
-        Tape { mode, records: Vec::new(), mask: None }
+        Tape { mode, thinning: None, dropouts: Vec::new(), records: Vec::new(), mask: None }
+    }
+
+    /// The same tape, with dropout that drops what was chosen once and for all.
+    pub(crate) fn thinned(self, thinning: Option<Thinning>) -> Tape {
+        Tape { thinning, ..self }
+    }
+
+    /// What share each call of dropout was asked to drop.
+    pub(crate) fn dropouts(&self) -> &[f64] {
+        &self.dropouts
     }
 
     /// Whether the model is being trained (dropout active, batch norm by the batch).
@@ -188,8 +224,14 @@ impl Tape {
 
     /// Dropout: while training, each number is zeroed with probability `p` and the rest scaled by 1/(1−p); else nothing.
     ///
-    /// Masks are a function of the trainer's seed, the step and the order of calls, not of libtorch's global generator.
+    /// Masks are a function of the trainer's seed, the step and the order of calls, not of libtorch's global generator. The method
+    /// [`Dropout`](crate::method::Dropout) also drops while gradients are taken.
     pub fn dropout(&mut self, p: f64, x: &Tensor) -> Tensor {
+        self.dropouts.push(p);
+        if let Some(thinning) = self.thinning {
+            let p = thinning.p.unwrap_or(p);
+            return if p > 0.0 { x * thinning.mask(self.dropouts.len() - 1, p, x) } else { x.shallow_clone() };
+        }
         let Mode::Train { seed, step, draws } = &mut self.mode else { return x.shallow_clone() };
         if p <= 0.0 {
             return x.shallow_clone();
