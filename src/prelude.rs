@@ -12,7 +12,10 @@ pub use crate::{
     display::Show,
     error::Error,
     gradient::{Function, Gradients, Operator},
-    measurement::{LogLikelihood, Logit, Margin, Measurement, NegativeSquaredError},
+    measurement::{
+        Contrastive, LogLikelihood, Logit, Margin, Masked, MeanOverPositions, Measurement, NegativeSquaredError, NextToken,
+        Prediction,
+    },
     method::{
         self, Attributor, Dropout, GradCos, GradDot, Influence, KnnShapley, Method, Random, RelatIf, Relative,
         RepresentationSimilarity, Representer, Similarity, Space, TracIn, UnitNorm,

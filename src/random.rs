@@ -16,6 +16,7 @@ pub(crate) enum Purpose {
     Minibatch = 7,
     Start = 8,
     Bootstrap = 9,
+    Negatives = 11,
 }
 
 /// The generator of one (seed, purpose, index).

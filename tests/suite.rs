@@ -9,6 +9,7 @@ mod golden;
 mod golden_curvature;
 mod laws;
 mod layers;
+mod measured;
 mod measurement;
 mod metric;
 mod models;
