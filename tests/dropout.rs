@@ -65,7 +65,8 @@ fn ensembles_obey_the_laws() {
     }
 }
 
-/// `o = w · drop(x)`: the gradient is `drop(x)`, `x` on average; the mask is shared, so `⟨drop(x'), drop(x)⟩` is `⟨x', x⟩/(1 − p)`.
+/// `o = w · drop(x)`: the gradient is `drop(x)`, `x` on average; the mask is shared, so `⟨drop(x'), drop(x)⟩` is
+/// `⟨x', x⟩/(1 − p)`.
 #[test]
 fn the_mean_over_many_draws_is_known() {
     let data = clusters(8, 3);

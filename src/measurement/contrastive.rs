@@ -6,17 +6,18 @@ use crate::error::{Error, Result, guarded};
 use crate::random::{self, Purpose};
 use crate::snapshot::Snapshot;
 
-/// How much better a pair fits together than with others, for models like CLIP: the output of TRAK (Park et al. 2023, arXiv 2303.14186).
+/// How much better a pair fits together than with others, for models like CLIP: the output of TRAK (Park et al. 2023,
+/// arXiv 2303.14186).
 ///
-/// Outputs are `[n, 2, d]`: the two embeddings u and v of each example (image and text), of length one. With stored embeddings U and V of
-/// `count` pairs, a simulated batch,
+/// Outputs are `[n, 2, d]`: the two embeddings u and v of each example (image and text), of length one. With stored embeddings U
+/// and V of `count` pairs, a simulated batch,
 ///
 /// ```text
 /// f = −log Σ_b exp(u·V_b − u·v) − log Σ_b exp(v·U_b − v·u)
 /// ```
 ///
-/// Targets are not looked at. The residual is `1 − ½(p + p')`, with p the probability of v among itself and V for u, at the logit scale: the
-/// slope of `log p + log p'` in f where the scale is 1.
+/// Targets are not looked at. The residual is `1 − ½(p + p')`, with p the probability of v among itself and V for u, at the logit
+/// scale: the slope of `log p + log p'` in f where the scale is 1.
 ///
 /// ```
 /// use ascribe::prelude::*;
@@ -41,9 +42,7 @@ impl Contrastive {
     ///
     /// Errors: [`Error::Shape`], or [`Error::Data`] for embeddings that are not of length one; [`Error::Option`] for the scale.
     pub fn new(pairs: &Tensor, logit_scale: f64) -> Result<Contrastive> {
-        if !(logit_scale > 0.0 && logit_scale.is_finite()) {
-            return Err(Error::option("Contrastive.logit_scale", "a positive number", logit_scale));
-        }
+        check_scale(logit_scale)?;
         guarded(|| {
             check_pairs("stored pairs", pairs)?;
             let side = |at: i64| Vec::<f32>::try_from(pairs.detach().select(1, at).reshape([-1]).to_kind(Kind::Float));
@@ -51,7 +50,8 @@ impl Contrastive {
         })
     }
 
-    /// From `count` examples of a dataset, each as likely as any other and drawn once, as one checkpoint embeds them; logit scale 1.
+    /// From `count` examples of a dataset, each as likely as any other and drawn once, as one checkpoint embeds them; the logit
+    /// scale is 1.
     ///
     /// An example of the simulated batch meets itself there too, as in TRAK.
     ///
@@ -69,9 +69,7 @@ impl Contrastive {
     ///
     /// Errors: [`Error::Option`] unless it is positive.
     pub fn with_logit_scale(self, logit_scale: f64) -> Result<Contrastive> {
-        if !(logit_scale > 0.0 && logit_scale.is_finite()) {
-            return Err(Error::option("Contrastive.logit_scale", "a positive number", logit_scale));
-        }
+        check_scale(logit_scale)?;
         Ok(Contrastive { logit_scale, ..self })
     }
 
@@ -123,5 +121,12 @@ fn check_pairs(name: &str, pairs: &Tensor) -> Result<()> {
     match (least - 1.0).abs() < 1e-3 && (most - 1.0).abs() < 1e-3 {
         true => Ok(()),
         false => Err(Error::data(name, format!("expected embeddings of length 1, got lengths {least:.3} to {most:.3}"))),
+    }
+}
+
+fn check_scale(logit_scale: f64) -> Result<()> {
+    match logit_scale > 0.0 && logit_scale.is_finite() {
+        true => Ok(()),
+        false => Err(Error::option("Contrastive.logit_scale", "a positive number", logit_scale)),
     }
 }

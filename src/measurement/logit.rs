@@ -4,7 +4,7 @@ use super::Measurement;
 use super::class::{check_classes, doubt, pick, sum_counted};
 use crate::error::Result;
 
-/// The target class's logit `s_y` itself; sequences and targets of −100 as for [`LogLikelihood`].
+/// The target class's logit `s_y` itself; sequences and targets of −100 as for [`LogLikelihood`](super::LogLikelihood).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Logit;
 

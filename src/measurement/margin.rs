@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 /// `log p/(1−p)` of the target class: the margin of TRAK (Park et al. 2023, section 3.2, arXiv 2303.14186).
 ///
 /// Computed as `s_y − log Σ_{c≠y} exp s_c`, so it neither overflows nor loses its gradient where p rounds to one. Sequences and
-/// targets of −100 as for [`LogLikelihood`].
+/// targets of −100 as for [`LogLikelihood`](super::LogLikelihood).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Margin;
 

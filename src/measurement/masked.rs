@@ -6,8 +6,9 @@ use crate::error::{Error, Result};
 
 /// A measurement at chosen positions of each sequence: the blanks a masked language model fills, or the answer after a prompt.
 ///
-/// The other targets are replaced by −100 ([`IGNORED`]), which every measurement of classes leaves out. Where blanks differ between examples,
-/// put −100 into the targets instead; both add up. With [`NextToken`](super::NextToken) inside, positions are those of the tokens told.
+/// The other targets are replaced by −100 ([`IGNORED`]), which every measurement of classes leaves out. Where blanks differ
+/// between examples, put −100 into the targets instead; both add up. With [`NextToken`](super::NextToken) inside, positions are
+/// those of the tokens told.
 ///
 /// ```
 /// use ascribe::prelude::*;

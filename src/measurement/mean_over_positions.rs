@@ -6,7 +6,8 @@ use crate::error::Result;
 
 /// The mean of a measurement over the positions that count, instead of the sum: long sequences weigh no more than short ones.
 ///
-/// Put it inside [`NextToken`](super::NextToken) or [`Masked`](super::Masked), which choose the positions. An example without any has 0.
+/// Put it inside [`NextToken`](super::NextToken) or [`Masked`](super::Masked), which choose the positions. An example without any
+/// has 0.
 ///
 /// ```
 /// use ascribe::prelude::*;

@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 
 /// A measurement of how a language model goes on: position t is measured on token t + 1.
 ///
-/// Outputs are logits `[n, t, vocab]`, targets the tokens themselves, `[n, t]`, as the model read them: the shift happens here. Tokens of −100
-/// ([`IGNORED`](super::IGNORED)), such as padding or a prompt, are not measured; the first token never is. Each example has one number,
-/// the sum over its positions; `NextToken::new(MeanOverPositions::new(LogLikelihood))` has the mean.
+/// Outputs are logits `[n, t, vocab]`, targets the tokens themselves, `[n, t]`, as the model read them: the shift happens here.
+/// Tokens of −100 ([`IGNORED`](super::IGNORED)), such as padding or a prompt, are not measured; the first token never is. Each
+/// example has one number, the sum over its positions; `NextToken::new(MeanOverPositions::new(LogLikelihood))` has the mean.
 ///
 /// ```
 /// use ascribe::prelude::*;

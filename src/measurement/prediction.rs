@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 
 /// The predicted number `ŷ` itself, for regression: what TRAK differentiates where training minimised `(ŷ − y)²`.
 ///
-/// Outputs are `[n]` or `[n, 1]`; a model of several outputs has no single prediction: pick one by a closure. The residual is the slope of
-/// the objective `o = −(ŷ − y)²` in the output, `∂o/∂ŷ = 2(y − ŷ)`: positive where the prediction is too low.
+/// Outputs are `[n]` or `[n, 1]`; a model of several outputs has no single prediction: pick one by a closure. The residual is the
+/// slope of the objective `o = −(ŷ − y)²` in the output, `∂o/∂ŷ = 2(y − ŷ)`: positive where the prediction is too low.
 ///
 /// ```
 /// use ascribe::prelude::*;

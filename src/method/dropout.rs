@@ -1,12 +1,14 @@
 //! Answers: what would an ensemble say, without training one?
-//! Formula: the inner method's, over the checkpoints `(θ_c, M_cd)`, `d = 1..draws`, each with its own choice M of what dropout drops.
-//! Parts: any method; it averages over the members as over checkpoints. Each carries its share of the checkpoint's learning rate, so
-//! that TracIn's sum over checkpoints is of means over draws. A member is one thinned network: the same mask for every example, train and
-//! test, so that both gradients are of one function and batches do not matter. dattri draws a mask for every gradient instead.
+//! Formula: the inner method's, over the checkpoints `(θ_c, M_cd)`, `d = 1..draws`, each with its own choice M of what dropout
+//! drops.
+//! Parts: any method; it averages over the members as over checkpoints. Each carries its share of the checkpoint's learning rate,
+//! so that TracIn's sum over checkpoints is of means over draws. A member is one thinned network: the same mask for every
+//! example, train and test, so that both gradients are of one function and batches do not matter. dattri draws a mask for every
+//! gradient instead.
 //! Cost: the inner method's, times draws; no training. Defaults: 10 draws of what the layers say.
 //! Misleads: members differ less than trainings do; and they share a mask on both sides, so inner products of a layer that reads
 //! dropped features grow by 1/(1 − p).
-//! Reference: Deng et al. 2024, section 4.1 (arXiv 2405.17293).
+//! Reference: Deng et al. 2024, dropout ensembles (arXiv 2405.17293).
 
 use tch::Tensor;
 

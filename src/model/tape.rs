@@ -224,8 +224,8 @@ impl Tape {
 
     /// Dropout: while training, each number is zeroed with probability `p` and the rest scaled by 1/(1−p); else nothing.
     ///
-    /// Masks are a function of the trainer's seed, the step and the order of calls, not of libtorch's global generator. The method
-    /// [`Dropout`](crate::method::Dropout) also drops while gradients are taken.
+    /// Masks are a function of the trainer's seed, the step and the order of calls, not of libtorch's global generator. The
+    /// method [`Dropout`](crate::method::Dropout) also drops while gradients are taken.
     pub fn dropout(&mut self, p: f64, x: &Tensor) -> Tensor {
         self.dropouts.push(p);
         if let Some(thinning) = self.thinning {
