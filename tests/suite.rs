@@ -1,6 +1,7 @@
 //! One test binary: laws over every method, oracles, goldens from peers, bad input.
 
 mod bad_input;
+mod data_value_embedding;
 mod dataset;
 mod display;
 mod dropout;
@@ -16,11 +17,14 @@ mod models;
 mod oracles;
 mod plot;
 mod products;
+mod projection;
 mod readme;
 mod representer;
 mod retrain;
+mod retrained;
 mod solvers;
 mod statistics;
 mod tasks;
 mod training;
+mod trak;
 mod valuation;

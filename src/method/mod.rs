@@ -1,5 +1,6 @@
 //! Published methods: one short file each, and one line in [`all`].
 
+mod data_value_embedding;
 mod dropout;
 mod features;
 mod grad_cos;
@@ -13,8 +14,10 @@ mod representation;
 mod representer;
 mod scoring;
 mod trac_in;
+mod trak;
 mod unit_norm;
 
+pub use data_value_embedding::{DataValueEmbedding, Kept, StepCurvature, Unrolled};
 pub use dropout::Dropout;
 pub use grad_cos::GradCos;
 pub use grad_dot::GradDot;
@@ -26,7 +29,10 @@ pub use relat_if::{RelatIf, Relative};
 pub use representation::{RepresentationSimilarity, Similarity};
 pub use representer::{Representer, RepresenterValues};
 pub use trac_in::TracIn;
+pub use trak::Trak;
 pub use unit_norm::UnitNorm;
+
+pub use crate::kernel::{DampingPath, Threshold};
 
 use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series, SortMultipleOptions};
 use tch::Tensor;
@@ -146,6 +152,7 @@ pub fn all() -> Vec<Box<dyn Method>> {
         Box::new(Influence::new(Ekfac::default())),
         Box::new(RelatIf::new(Influence::new(Ekfac::default()), Relative::Loss)),
         Box::new(UnitNorm::new(Influence::new(Ekfac::default()))),
+        Box::new(Trak::default()),
         Box::new(RepresentationSimilarity::default()),
         Box::new(Representer::default()),
         Box::new(KnnShapley::default()),

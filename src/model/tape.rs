@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use tch::{Kind, Tensor, nn};
 
+use super::Thinning;
 use super::layer::ConvOptions;
 use crate::error::{Error, raise};
 use crate::random::{self, Purpose};
@@ -15,6 +18,35 @@ pub struct Tape {
     dropouts: Vec<f64>,
     records: Vec<Record>,
     mask: Option<Mask>,
+    stack: Option<Arc<Stack>>,
+}
+
+/// Weights of several networks of one architecture, for batches that lie one behind the other: `[networks * n, ...]`.
+pub(crate) struct Stack {
+    /// How many networks.
+    pub networks: i64,
+    /// A parameter of the network whose forward pass is run, and those of all networks in its place, `[networks, ...]`.
+    pub parameters: Vec<(Tensor, Tensor)>,
+}
+
+impl Stack {
+    fn of(&self, parameter: &Tensor) -> Option<&Tensor> {
+        let place = parameter.data_ptr();
+        self.parameters.iter().find(|(own, _)| own.data_ptr() == place).map(|(_, all)| all)
+    }
+
+    /// `s = a Wᵀ + b` of each network on its own rows; `None` if the layer is not of this network.
+    fn linear(&self, layer: &nn::Linear, x: &Tensor) -> Option<Tensor> {
+        let weight = self.of(&layer.ws)?.transpose(1, 2); // [networks, in, out]
+        let a = x.reshape([self.networks, -1, weight.size()[1]]);
+        let s = match &layer.bs {
+            Some(bias) => self.of(bias)?.unsqueeze(1).baddbmm(&a, &weight, 1.0, 1.0),
+            None => a.bmm(&weight),
+        };
+        let mut size = x.size();
+        *size.last_mut()? = weight.size()[2];
+        Some(s.view(size.as_slice()))
+    }
 }
 
 /// Positions that count, for the layers from here on.
@@ -27,33 +59,15 @@ struct Mask {
     carried: bool,
 }
 
-/// One fixed choice of what dropout drops: the same numbers of every example, whatever the batch.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Thinning {
-    pub seed: u64,
-    /// Position of the checkpoint among those of the task.
-    pub checkpoint: usize,
-    /// Which of the choices for it, below 2²⁴.
-    pub draw: usize,
-    /// What share to drop, instead of what the layers say.
-    pub p: Option<f64>,
-}
-
-impl Thinning {
-    /// What the numbers of one example are multiplied by at a call of dropout, `[1, ...]`; training with this seed draws elsewhere.
-    fn mask(self, call: usize, p: f64, x: &Tensor) -> Tensor {
-        let mut size = x.size();
-        size[0] = 1;
-        let index = 1 << 63 | (self.checkpoint as u64) << 40 | (self.draw as u64) << 16 | call as u64;
-        let draw = random::uniform(size.iter().product::<i64>() as usize, self.seed, Purpose::Dropout, index);
-        Tensor::from_slice(&draw).view(size.as_slice()).ge(p).to_kind(x.kind()) / (1.0 - p)
-    }
-}
-
 enum Mode {
     Off,
     Record,
-    Train { seed: u64, step: u64, draws: u64 },
+    /// One seed per network, each with an equal part of the batch.
+    Train {
+        seeds: Arc<[u64]>,
+        step: u64,
+        draws: u64,
+    },
 }
 
 /// One use of one layer.
@@ -109,12 +123,13 @@ impl Tape {
         Tape::new(Mode::Record)
     }
 
-    pub(crate) fn training(seed: u64, step: u64) -> Tape {
-        Tape::new(Mode::Train { seed, step, draws: 0 })
+    /// For the networks of these seeds, with one `stack` for more than one.
+    pub(crate) fn training(seeds: Arc<[u64]>, step: u64, stack: Option<Arc<Stack>>) -> Tape {
+        Tape { stack, ..Tape::new(Mode::Train { seeds, step, draws: 0 }) }
     }
 
     fn new(mode: Mode) -> Tape {
-        Tape { mode, thinning: None, dropouts: Vec::new(), records: Vec::new(), mask: None }
+        Tape { mode, thinning: None, dropouts: Vec::new(), records: Vec::new(), mask: None, stack: None }
     }
 
     /// The same tape, with dropout that drops what was chosen once and for all.
@@ -215,7 +230,8 @@ impl Tape {
 
     /// A linear layer, `[n, ..., in] → [n, ..., out]`.
     pub fn linear(&mut self, name: &str, layer: &nn::Linear, x: &Tensor) -> Tensor {
-        let s = x.linear(&layer.ws, layer.bs.as_ref());
+        let stacked = self.stack.as_ref().and_then(|stack| stack.linear(layer, x));
+        let s = stacked.unwrap_or_else(|| x.linear(&layer.ws, layer.bs.as_ref()));
         if self.records() {
             self.keep(name, Operation::Linear, &layer.ws, layer.bs.as_ref(), x, &s);
         }
@@ -232,11 +248,12 @@ impl Tape {
             let p = thinning.p.unwrap_or(p);
             return if p > 0.0 { x * thinning.mask(self.dropouts.len() - 1, p, x) } else { x.shallow_clone() };
         }
-        let Mode::Train { seed, step, draws } = &mut self.mode else { return x.shallow_clone() };
+        let Mode::Train { seeds, step, draws } = &mut self.mode else { return x.shallow_clone() };
         if p <= 0.0 {
             return x.shallow_clone();
         }
-        let draw = random::uniform(x.numel(), *seed, Purpose::Dropout, (*step << 16) | *draws);
+        let (each, index) = (x.numel() / seeds.len().max(1), (*step << 16) | *draws);
+        let draw: Vec<f32> = seeds.iter().flat_map(|&seed| random::uniform(each, seed, Purpose::Dropout, index)).collect();
         *draws += 1;
         let mask = Tensor::from_slice(&draw).view(x.size().as_slice()).ge(p).to_kind(x.kind());
         x * mask / (1.0 - p).max(f64::MIN_POSITIVE)
