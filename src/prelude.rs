@@ -12,10 +12,13 @@ pub use crate::{
     display::Show,
     error::Error,
     gradient::{Function, Gradients, Operator},
-    measurement::{LogLikelihood, Logit, Margin, Measurement, NegativeSquaredError},
+    measurement::{
+        Contrastive, LogLikelihood, Logit, Margin, Masked, MeanOverPositions, Measurement, NegativeSquaredError, NextToken,
+        Prediction,
+    },
     method::{
-        self, Attributor, DataValueEmbedding, GradCos, GradDot, Influence, KnnShapley, Method, Random, RelatIf, Relative,
-        RepresentationSimilarity, Representer, Similarity, Space, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
+        self, Attributor, DataValueEmbedding, Dropout, GradCos, GradDot, Influence, KnnShapley, Method, Random, RelatIf,
+        Relative, RepresentationSimilarity, Representer, Similarity, Space, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
     },
     metric,
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},

@@ -1,6 +1,7 @@
 //! Published methods: one short file each, and one line in [`all`].
 
 mod data_value_embedding;
+mod dropout;
 mod features;
 mod grad_cos;
 mod grad_dot;
@@ -17,6 +18,7 @@ mod trak;
 mod unit_norm;
 
 pub use data_value_embedding::{DataValueEmbedding, Kept, StepCurvature, Unrolled};
+pub use dropout::Dropout;
 pub use grad_cos::GradCos;
 pub use grad_dot::GradDot;
 pub use influence::Influence;
