@@ -7,6 +7,7 @@ mod display;
 mod geometry;
 mod golden;
 mod golden_curvature;
+mod golden_trak;
 mod laws;
 mod layers;
 mod measurement;
