@@ -9,6 +9,7 @@ use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::file::write_aside;
+use crate::read;
 
 /// The weights of one moment of one training run.
 ///
@@ -56,6 +57,11 @@ impl Checkpoint {
         Checkpoint { run, step, learning_rate, tensors }
     }
 
+    /// The same weights as those of another run.
+    pub(crate) fn of_run(self, run: usize) -> Checkpoint {
+        Checkpoint { run, ..self }
+    }
+
     /// `run 0, step 320`.
     pub fn name(&self) -> String {
         format!("run {}, step {}", self.run, self.step)
@@ -90,11 +96,15 @@ impl Checkpoint {
         write_aside(path, |file| file.write_all(&buffer))
     }
 
-    /// Reads safetensors; run, step and learning rate are 0 where the file does not say.
+    /// Reads safetensors, or what `torch.save` wrote (see [`read::state_dict`]); run, step and learning rate are 0 where the
+    /// file does not say.
     ///
-    /// Errors: [`Error::Io`], or [`Error::Checkpoint`] for a file that is not whole and valid.
+    /// Errors: [`Error::Io`], or [`Error::Checkpoint`] for a file that is not whole and valid ([`Error::Data`] for torch's).
     pub fn load(path: impl AsRef<Path>) -> Result<Checkpoint> {
         let path = path.as_ref();
+        if read::begins_like_torch(path) {
+            return Ok(Checkpoint::new(0, 0, 0.0, read::state_dict(path)?));
+        }
         let buffer = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         let (_, header) = SafeTensors::read_metadata(&buffer).map_err(|e| broken(path, e))?;
         let file = SafeTensors::deserialize(&buffer).map_err(|e| broken(path, e))?;

@@ -16,6 +16,9 @@ pub(crate) enum Purpose {
     Minibatch = 7,
     Start = 8,
     Bootstrap = 9,
+    Projection = 10,
+    Subset = 12,
+    Retraining = 13,
 }
 
 /// The generator of one (seed, purpose, index).

@@ -3,6 +3,7 @@
 mod align;
 mod disk;
 
+pub(crate) use align::Side;
 use disk::About;
 
 use polars::prelude::{Column, DataFrame, IdxCa, IdxSize, IntoColumn, NamedFrom, Series};

@@ -1,10 +1,13 @@
 //! Training: seeded, keeps the checkpoints asked for.
 
+mod learner;
 mod optimizer;
 mod schedule;
 
 pub use optimizer::Optimizer;
 pub use schedule::Schedule;
+
+pub(crate) use learner::{Learner, stacks};
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -12,10 +15,8 @@ use tch::{Kind, Tensor};
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::model::Tape;
 use crate::progress::Progress;
 use crate::random::{self, Purpose};
-use crate::snapshot::Snapshot;
 use crate::task::Task;
 
 /// Which checkpoints of a run to keep; the last is always kept.
@@ -68,16 +69,17 @@ pub struct Trainer {
 pub(crate) struct Step<'a> {
     /// Counted from 1.
     pub epoch: usize,
-    /// Positions of its examples in the data, `[b]`.
+    /// Positions of its examples in the data, of one network after the other, `[networks · b]`.
     pub batch: &'a Tensor,
     pub rate: f64,
-    /// The network with the weights before the step.
-    pub snapshot: &'a Snapshot,
+    /// With the weights before the step.
+    pub learner: &'a Learner,
     /// What it gave for the batch, dropout and all.
     pub outputs: &'a Tensor,
 }
 
-/// Sees steps; gives weights `[b]` for the examples of one, or leaves them alone.
+/// Sees every step before it is taken. Gives weights `[networks · b]` for its examples in the loss, which stays divided by their
+/// number; or leaves them alone.
 pub(crate) type Watch<'a> = dyn FnMut(&Step) -> Result<Option<Tensor>> + 'a;
 
 impl Default for Trainer {
@@ -127,48 +129,76 @@ impl Trainer {
         chosen || epoch == self.epochs
     }
 
-    /// Trains from fresh weights and returns the checkpoints to keep. `watch` sees every step before it is taken, and may weigh its
-    /// examples in the loss, which stays divided by their number.
+    /// Trains from fresh weights and returns the checkpoints to keep.
     pub(crate) fn run(&self, task: &Task, train: &Dataset, run: usize, watch: &mut Watch) -> Result<Vec<Checkpoint>> {
         self.check()?;
-        // Each run of a task draws its own weights and order; the first one draws what `seed` alone says.
-        let seed = self.seed ^ (run as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let snapshot = Snapshot::fresh(task, seed)?;
-        snapshot.check(train, task.objective.as_ref())?;
-        let n = train.len();
-        let batches = n.div_ceil(self.batch_size);
-        let total = self.epochs * batches;
-        let mut progress = Progress::new("training", total as u64);
-        let mut state = optimizer::State::new(&self.optimizer, snapshot.parameters());
-        let mut kept = Vec::new();
+        let learner = Learner::alone(task, self.seed_of(run))?;
+        learner.check(train)?;
+        let mut progress = Progress::new("training", self.steps(train.len()) as u64);
+        let everything = [(0..train.len() as i64).collect::<Vec<_>>()];
+        let mut watched = |step: &Step| {
+            progress.add(1);
+            watch(step)
+        };
+        let kept = self.fit(&learner, train, &everything, &mut watched)?.remove(0);
+        progress.finish();
+        Ok(kept.into_iter().map(|checkpoint| checkpoint.of_run(run)).collect())
+    }
+
+    /// Each run of a task draws its own weights and order; the first one draws what `seed` alone says.
+    pub(crate) fn seed_of(&self, run: usize) -> u64 {
+        self.seed ^ (run as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
+    /// Optimiser steps on so many examples.
+    pub(crate) fn steps(&self, n: usize) -> usize {
+        self.epochs * n.div_ceil(self.batch_size)
+    }
+
+    /// Trains each network of the learner on its positions of `train`, of which all have equally many; returns what each keeps.
+    pub(crate) fn fit(
+        &self,
+        learner: &Learner,
+        train: &Dataset,
+        positions: &[Vec<i64>],
+        watch: &mut Watch,
+    ) -> Result<Vec<Vec<Checkpoint>>> {
+        let n = positions.first().map_or(0, Vec::len);
+        let total = self.steps(n);
+        let networks = learner.seeds().len() as i64;
+        let mut state = optimizer::State::new(&self.optimizer, learner.parameters());
+        let mut kept: Vec<Vec<Checkpoint>> = positions.iter().map(|_| Vec::new()).collect();
         let mut step = 0;
         for epoch in 1..=self.epochs {
-            let order = random::permutation(n, seed, Purpose::Order, epoch as u64);
-            let order = Tensor::from_slice(&order.iter().map(|&i| i as i64).collect::<Vec<_>>());
+            let order: Vec<i64> = (learner.seeds().iter().zip(positions))
+                .flat_map(|(&seed, own)| random::permutation(n, seed, Purpose::Order, epoch as u64).into_iter().map(|at| own[at]))
+                .collect();
+            let order = Tensor::from_slice(&order).view([networks, n as i64]);
             let mut rate = 0.0;
-            let mut sum = 0.0;
-            for batch in order.split(self.batch_size as i64, 0) {
+            let mut sum = Tensor::zeros([networks], (Kind::Double, order.device()));
+            for batch in order.split(self.batch_size as i64, 1) {
                 rate = self.learning_rate * self.schedule.factor(step, total);
+                let batch = batch.reshape([-1]);
                 let (inputs, targets) = (train.inputs().index_select(0, &batch), train.targets().index_select(0, &batch));
-                let outputs = snapshot.network().forward(&inputs, &mut Tape::training(seed, step as u64));
-                let weights = watch(&Step { epoch, batch: &batch, rate, snapshot: &snapshot, outputs: &outputs })?;
-                let values = task.objective.measure(&outputs, &targets);
-                let loss = -weights.map_or_else(|| values.shallow_clone(), |weights| &values * weights).mean(None::<Kind>);
-                let gradients = snapshot.parameter_gradients(&loss, false)?;
-                state.step(snapshot.parameters(), &gradients, rate);
-                sum += loss.double_value(&[]);
+                let outputs = learner.outputs(&inputs, step);
+                let weights = watch(&Step { epoch, batch: &batch, rate, learner, outputs: &outputs })?;
+                let losses = learner.losses(&outputs, &targets, weights.as_ref()); // [networks]
+                let gradients = learner.gradients(&losses.sum(None::<Kind>))?;
+                state.step(learner.parameters(), &gradients, rate);
+                sum += losses.detach();
                 step += 1;
-                progress.set(step as u64);
             }
+            let sum = sum.sum(None::<Kind>).double_value(&[]);
             if !sum.is_finite() {
                 let hint = format!("the loss became {sum} in epoch {epoch}; lower the learning rate ({})", self.learning_rate);
                 return Err(Error::numerical("training", hint));
             }
             if self.keeps(epoch) {
-                kept.push(Checkpoint::new(run, step, rate, snapshot.named_tensors()));
+                for (network, kept) in kept.iter_mut().enumerate() {
+                    kept.push(Checkpoint::new(0, step, rate, learner.named_tensors(network)));
+                }
             }
         }
-        progress.finish();
         Ok(kept)
     }
 }

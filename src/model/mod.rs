@@ -16,7 +16,7 @@ pub use logistic::Logistic;
 pub use mlp::Mlp;
 pub use resnet9::ResNet9;
 pub use tape::Tape;
-pub(crate) use tape::{Operation, Record};
+pub(crate) use tape::{Operation, Record, Stack};
 
 use tch::Tensor;
 

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use tch::{Kind, Tensor, nn};
 
 use super::layer::ConvOptions;
@@ -12,6 +14,35 @@ pub struct Tape {
     mode: Mode,
     records: Vec<Record>,
     mask: Option<Mask>,
+    stack: Option<Arc<Stack>>,
+}
+
+/// Weights of several networks of one architecture, for batches that lie one behind the other: `[networks * n, ...]`.
+pub(crate) struct Stack {
+    /// How many networks.
+    pub networks: i64,
+    /// A parameter of the network whose forward pass is run, and those of all networks in its place, `[networks, ...]`.
+    pub parameters: Vec<(Tensor, Tensor)>,
+}
+
+impl Stack {
+    fn of(&self, parameter: &Tensor) -> Option<&Tensor> {
+        let place = parameter.data_ptr();
+        self.parameters.iter().find(|(own, _)| own.data_ptr() == place).map(|(_, all)| all)
+    }
+
+    /// `s = a Wᵀ + b` of each network on its own rows; `None` if the layer is not of this network.
+    fn linear(&self, layer: &nn::Linear, x: &Tensor) -> Option<Tensor> {
+        let weight = self.of(&layer.ws)?.transpose(1, 2); // [networks, in, out]
+        let a = x.reshape([self.networks, -1, weight.size()[1]]);
+        let s = match &layer.bs {
+            Some(bias) => self.of(bias)?.unsqueeze(1).baddbmm(&a, &weight, 1.0, 1.0),
+            None => a.bmm(&weight),
+        };
+        let mut size = x.size();
+        *size.last_mut()? = weight.size()[2];
+        Some(s.view(size.as_slice()))
+    }
 }
 
 /// Positions that count, for the layers from here on.
@@ -27,7 +58,12 @@ struct Mask {
 enum Mode {
     Off,
     Record,
-    Train { seed: u64, step: u64, draws: u64 },
+    /// One seed per network, each with an equal part of the batch.
+    Train {
+        seeds: Arc<[u64]>,
+        step: u64,
+        draws: u64,
+    },
 }
 
 /// One use of one layer.
@@ -83,12 +119,13 @@ impl Tape {
         Tape::new(Mode::Record)
     }
 
-    pub(crate) fn training(seed: u64, step: u64) -> Tape {
-        Tape::new(Mode::Train { seed, step, draws: 0 })
+    /// For the networks of these seeds, with one `stack` for more than one.
+    pub(crate) fn training(seeds: Arc<[u64]>, step: u64, stack: Option<Arc<Stack>>) -> Tape {
+        Tape { stack, ..Tape::new(Mode::Train { seeds, step, draws: 0 }) }
     }
 
     fn new(mode: Mode) -> Tape {
-        Tape { mode, records: Vec::new(), mask: None }
+        Tape { mode, records: Vec::new(), mask: None, stack: None }
     }
 
     /// Whether the model is being trained (dropout active, batch norm by the batch).
@@ -179,7 +216,8 @@ impl Tape {
 
     /// A linear layer, `[n, ..., in] → [n, ..., out]`.
     pub fn linear(&mut self, name: &str, layer: &nn::Linear, x: &Tensor) -> Tensor {
-        let s = x.linear(&layer.ws, layer.bs.as_ref());
+        let stacked = self.stack.as_ref().and_then(|stack| stack.linear(layer, x));
+        let s = stacked.unwrap_or_else(|| x.linear(&layer.ws, layer.bs.as_ref()));
         if self.records() {
             self.keep(name, Operation::Linear, &layer.ws, layer.bs.as_ref(), x, &s);
         }
@@ -190,11 +228,12 @@ impl Tape {
     ///
     /// Masks are a function of the trainer's seed, the step and the order of calls, not of libtorch's global generator.
     pub fn dropout(&mut self, p: f64, x: &Tensor) -> Tensor {
-        let Mode::Train { seed, step, draws } = &mut self.mode else { return x.shallow_clone() };
+        let Mode::Train { seeds, step, draws } = &mut self.mode else { return x.shallow_clone() };
         if p <= 0.0 {
             return x.shallow_clone();
         }
-        let draw = random::uniform(x.numel(), *seed, Purpose::Dropout, (*step << 16) | *draws);
+        let (each, index) = (x.numel() / seeds.len().max(1), (*step << 16) | *draws);
+        let draw: Vec<f32> = seeds.iter().flat_map(|&seed| random::uniform(each, seed, Purpose::Dropout, index)).collect();
         *draws += 1;
         let mask = Tensor::from_slice(&draw).view(x.size().as_slice()).ge(p).to_kind(x.kind());
         x * mask / (1.0 - p).max(f64::MIN_POSITIVE)

@@ -7,11 +7,14 @@ mod bootstrap;
 mod correlation;
 mod rank;
 mod share;
+mod significance;
 
+pub(crate) use bootstrap::quantile;
 pub use bootstrap::{Estimate, bootstrap_mean};
 pub use correlation::{Correlation, pearson, spearman};
 pub use rank::ranks;
 pub use share::wilson;
+pub use significance::p_of_correlation;
 
 /// The 97.5 % point of the normal distribution: ends of 95 % intervals.
 const Z: f64 = 1.959_963_984_540_054;

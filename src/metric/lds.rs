@@ -1,0 +1,191 @@
+use polars::df;
+use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
+use rand::Rng;
+use tch::{Kind, Tensor};
+
+use super::correlation::floats;
+use crate::error::{Error, Result, guarded};
+use crate::random::{self, Purpose};
+use crate::retrain::Retrained;
+use crate::scores::Scores;
+use crate::statistics::{Estimate, p_of_correlation, quantile, spearman};
+
+/// Bootstrap samples of subsets; their seed is 0.
+const RESAMPLES: u64 = 1_000;
+
+/// Linear datamodeling score (Park et al. 2023, definition 2.3, arXiv 2303.14186), one row per test example: does the sum of the
+/// scores of a subset's examples order the subsets as retraining on them does?
+///
+/// `lds(z') = Spearman over subsets S ( Σ_{i ∈ S} score(z', z_i),  mean over runs of m(z'; θ_S) )`. Columns: `method`, `test` (example
+/// id), `subsets`, `lds`, and `p` (two-sided, of no correlation). Null where one side is constant. Examples are matched by id.
+///
+/// Errors: [`Error::Data`] for fewer than three subsets, for test or train examples that the scores are not about, or that have
+/// other inputs or labels there.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let (train, test) = dataset::digits()?.split(200, 20, 0)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10));
+/// let trainer = Trainer { epochs: 5, learning_rate: 0.01, ..default() };
+/// let truth = Retraining { trainer: trainer.clone(), ..default() }.run(&task, &train, &test, &Subsets::fraction(&train, 0.5, 20, 0)?)?;
+/// let scores = Influence::new(Explicit { damping: Damping::Absolute(0.1), ..default() }).fit(&task.train(&trainer, &train)?, &train)?.score(&test)?;
+/// let table = metric::lds(&scores, &truth)?;
+/// assert_eq!(table.height(), 20);
+/// assert!(table.column("lds")?.f64()?.mean() > Some(0.1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn lds(scores: &Scores, retrained: &Retrained) -> Result<DataFrame> {
+    let found = Compared::new(scores, retrained)?.correlations();
+    let (m, subsets) = (retrained.n_test(), retrained.subsets().len());
+    Ok(DataFrame::new(
+        m,
+        vec![
+            Series::new("method".into(), vec![scores.method(); m]).into_column(),
+            crate::frame::column(retrained.test(), "example")?.clone().with_name("test".into()),
+            Series::new("subsets".into(), vec![subsets as u32; m]).into_column(),
+            floats("lds", found.iter().copied()),
+            floats("p", found.iter().map(|lds| p_of_correlation((*lds)?, subsets))),
+        ],
+    )?)
+}
+
+/// The mean of [`lds`] over test examples, one row: columns `method`, `n` (test examples in the mean), `constant` (those left out,
+/// since one side is constant), `subsets`, `runs`, `lds`, `lds_low`, `lds_high`.
+///
+/// The ends are a 95 % percentile bootstrap interval over subsets (1,000 samples, seed 0), as the test examples all share these.
+/// Resampled subsets tie with their copies, so that the interval lies a little low for few subsets.
+///
+/// Errors: those of [`lds`].
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let (train, test) = dataset::digits()?.split(50, 4, 0)?;
+/// let halves = Subsets::fraction(&train, 0.5, 10, 0)?;
+/// let scores = Random::default().fit(&Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer::default(), &train)?, &train)?.score(&test)?;
+/// let sums = halves.masks().to_kind(ascribe::tch::Kind::Float).matmul(&scores.tensor().transpose(0, 1));
+/// let mean = metric::mean_lds(&scores, &Retrained::new(sums, &halves, &test)?)?;
+/// assert!((mean.column("lds")?.f64()?.get(0).unwrap_or(0.0) - 1.0).abs() < 1e-12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn mean_lds(scores: &Scores, retrained: &Retrained) -> Result<DataFrame> {
+    let compared = Compared::new(scores, retrained)?;
+    let (estimate, constant) = compared.mean()?;
+    Ok(df!(
+        "method" => [scores.method()],
+        "n" => [(retrained.n_test() - constant) as u32],
+        "constant" => [constant as u32],
+        "subsets" => [retrained.subsets().len() as u32],
+        "runs" => [retrained.runs() as u32],
+        "lds" => [estimate.map(|e| e.mean)],
+        "lds_low" => [estimate.map(|e| e.low)],
+        "lds_high" => [estimate.map(|e| e.high)],
+    )?)
+}
+
+/// What scores predict for each subset and what retraining gave, each `[n_test, subsets]`, row by row.
+pub(super) struct Compared {
+    predicted: Vec<Vec<f64>>,
+    real: Vec<Vec<f64>>,
+}
+
+impl Compared {
+    pub(super) fn new(scores: &Scores, retrained: &Retrained) -> Result<Compared> {
+        let subsets = retrained.subsets().len();
+        if subsets < 3 {
+            return Err(Error::data("retrained", format!("a rank correlation needs at least 3 subsets, got {subsets}")));
+        }
+        let matched = scores.at_examples(&retrained.side(), &retrained.subsets().side())?;
+        let masks = retrained.subsets().masks();
+        let predicted = guarded(|| Ok(matched.to_kind(Kind::Double).matmul(&masks.to_kind(Kind::Double).transpose(0, 1))))?;
+        let rows = |values: &Tensor| guarded(|| Ok(Vec::<Vec<f64>>::try_from(values)?));
+        Ok(Compared {
+            predicted: rows(&predicted)?,
+            real: rows(&guarded(|| Ok(retrained.mean()?.transpose(0, 1).contiguous()))?)?,
+        })
+    }
+
+    /// The test examples at these places only.
+    pub(super) fn select(&self, tests: &[usize]) -> Compared {
+        let some = |rows: &[Vec<f64>]| tests.iter().map(|&test| rows[test].clone()).collect();
+        Compared { predicted: some(&self.predicted), real: some(&self.real) }
+    }
+
+    pub(super) fn correlations(&self) -> Vec<Option<f64>> {
+        self.predicted.iter().zip(&self.real).map(|(a, b)| Some(spearman(a, b)?.value)).collect()
+    }
+
+    /// The mean over test examples with its interval over subsets, and how many are left out of it.
+    pub(super) fn mean(&self) -> Result<(Option<Estimate>, usize)> {
+        let kept: Vec<usize> = self.correlations().iter().enumerate().filter_map(|(test, lds)| lds.map(|_| test)).collect();
+        let constant = self.real.len() - kept.len();
+        if kept.is_empty() {
+            return Ok((None, constant));
+        }
+        let kept = self.select(&kept);
+        let mut means = guarded(|| kept.resampled())?;
+        means.sort_unstable_by(f64::total_cmp);
+        let found: Vec<f64> = kept.correlations().into_iter().flatten().collect();
+        let mean = found.iter().sum::<f64>() / found.len() as f64;
+        let (low, high) = (quantile(&means, 0.025), quantile(&means, 0.975));
+        Ok((Some(Estimate { mean, low, high, n: found.len() }), constant))
+    }
+
+    /// The mean for each bootstrap sample of subsets.
+    fn resampled(&self) -> Result<Vec<f64>> {
+        let m = self.real.first().map_or(0, Vec::len);
+        let (predicted, real) = (Ranked::new(&self.predicted, m), Ranked::new(&self.real, m));
+        let mut means = Vec::with_capacity(RESAMPLES as usize);
+        for resample in 0..RESAMPLES {
+            let mut stream = random::generator(0, Purpose::Bootstrap, resample);
+            let mut counts = vec![0.0f64; m];
+            (0..m).for_each(|_| counts[stream.gen_range(0..m)] += 1.0);
+            let counts = Tensor::from_slice(&counts);
+            let (a, b) = (predicted.deviations(&counts), real.deviations(&counts)); // [n_test, subsets]
+            let product = |a: &Tensor, b: &Tensor| (a * b).matmul(&counts);
+            let lds = product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt();
+            // A sample in which one side is constant tells nothing.
+            means.push(lds.nanmean([0i64].as_slice(), false, None::<Kind>).double_value(&[]));
+        }
+        means.retain(|mean| mean.is_finite());
+        Ok(means)
+    }
+}
+
+/// Rows sorted once, so that the ranks of any sample with repetitions follow from sums along the order.
+struct Ranked {
+    order: Tensor,
+    /// Where the run of values equal to each element begins and ends in the order.
+    begin: Tensor,
+    end: Tensor,
+}
+
+impl Ranked {
+    fn new(rows: &[Vec<f64>], m: usize) -> Ranked {
+        let (mut orders, mut begins, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        for row in rows {
+            let mut order: Vec<usize> = (0..m).collect();
+            order.sort_by(|&a, &b| row[a].total_cmp(&row[b]));
+            let (mut begin, mut end) = (vec![0i64; m], vec![0i64; m]);
+            let mut before = 0;
+            for equal in order.chunk_by(|&a, &b| row[a] == row[b]) {
+                let after = before + equal.len() as i64;
+                equal.iter().for_each(|&at| (begin[at], end[at]) = (before, after));
+                before = after;
+            }
+            orders.extend(order.into_iter().map(|at| at as i64));
+            begins.extend(begin);
+            ends.extend(end);
+        }
+        let shaped = |values: Vec<i64>| Tensor::from_slice(&values).view([rows.len() as i64, m as i64]);
+        Ranked { order: shaped(orders), begin: shaped(begins), end: shaped(ends) }
+    }
+
+    /// Average ranks less their mean, of a sample that holds each element so many times.
+    fn deviations(&self, counts: &Tensor) -> Tensor {
+        let size = self.order.size();
+        let sums = counts.take(&self.order).cumsum(1, None::<Kind>);
+        let sums = Tensor::cat(&[&sums.zeros_like().narrow(1, 0, 1), &sums], 1);
+        let between = sums.gather(1, &self.begin, false) + sums.gather(1, &self.end, false);
+        (between - size[1] as f64) / 2.0
+    }
+}

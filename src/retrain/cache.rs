@@ -1,0 +1,171 @@
+//! Results of retraining on disk.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tch::{Kind, Tensor, no_grad};
+
+use super::retraining::Outcome;
+use crate::checkpoint::Checkpoint;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result, guarded};
+use crate::file::{read_json, write_json};
+use crate::measurement::Measurement;
+use crate::model::Tape;
+use crate::snapshot::Snapshot;
+use crate::task::Task;
+use crate::train::Trainer;
+
+const NOTE: &str = "retraining.json";
+/// Tensors beside the weights in a file; no parameter has a name like these.
+const VALUES: &str = "retrained/measurement";
+const POSITIONS: &str = "retrained/positions";
+/// Examples that fresh networks are compared on.
+const PROBED: i64 = 16;
+
+/// What the files of a folder belong to.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Provenance {
+    trainer: Trainer,
+    network: Vec<(String, Vec<i64>)>,
+    /// What fresh weights of seed 0 say while training and on test examples: tells networks of one shape apart.
+    untrained: [f64; 2],
+    objective: String,
+    measurement: String,
+    train: Examples,
+    test: Examples,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Examples {
+    n: usize,
+    ids: String,
+    inputs: String,
+    targets: String,
+}
+
+impl Examples {
+    fn of(data: &Dataset) -> Result<Examples> {
+        let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let ids: Vec<u8> = data.examples().iter().flat_map(|id| id.to_le_bytes()).collect();
+        let targets = guarded(|| Ok(Vec::<f64>::try_from(&data.targets().to_kind(Kind::Double).contiguous().view([-1]))?))?;
+        let targets: Vec<u8> = targets.iter().flat_map(|target| target.to_le_bytes()).collect();
+        Ok(Examples { n: data.len(), ids: hex(&ids), inputs: data.digest(), targets: hex(&targets) })
+    }
+}
+
+impl Provenance {
+    pub(super) fn new(trainer: &Trainer, seed: u64, task: &Task, train: &Dataset, test: &Dataset) -> Result<Provenance> {
+        let fresh = Snapshot::fresh(task, 0)?;
+        let said = |measurement: &dyn Measurement, data: &Dataset, mut tape: Tape| {
+            guarded(|| {
+                let (inputs, targets) = data.slice(0, PROBED.min(data.len() as i64));
+                let outputs = no_grad(|| fresh.network().forward(&inputs, &mut tape));
+                Ok(measurement.measure(&outputs, &targets).to_kind(Kind::Double).mean(None::<Kind>).double_value(&[]))
+            })
+        };
+        let test_side = said(task.measurement.as_ref(), test, Tape::off())?;
+        let train_side = said(task.objective.as_ref(), train, Tape::training([0].into(), 0, None))?;
+        Ok(Provenance {
+            trainer: Trainer { seed, ..trainer.clone() },
+            network: fresh.layout().entries().iter().map(|entry| (entry.name.clone(), entry.shape.clone())).collect(),
+            untrained: [train_side, test_side],
+            objective: task.objective.name(),
+            measurement: task.measurement.name(),
+            train: Examples::of(train)?,
+            test: Examples::of(test)?,
+        })
+    }
+}
+
+/// A folder of results.
+pub(super) struct Cache {
+    folder: PathBuf,
+}
+
+impl Cache {
+    /// Errors: [`Error::Data`] naming the first difference if the folder belongs to something else.
+    pub(super) fn open(folder: &Path, provenance: &Provenance) -> Result<Cache> {
+        std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
+        let note = folder.join(NOTE);
+        if note.exists() {
+            let (there, here) = (read_json::<Value>(&note)?, serde_json::to_value(provenance).map_err(unwritable)?);
+            if let Some(difference) = difference("", &there, &here) {
+                let reason = format!("made with another setting: {difference}; choose another folder");
+                return Err(Error::data(note.display().to_string(), reason));
+            }
+        } else {
+            write_json(&note, provenance)?;
+        }
+        Ok(Cache { folder: folder.to_path_buf() })
+    }
+
+    fn file(&self, number: usize, run: usize) -> PathBuf {
+        self.folder.join(format!("{number:05}-{run}.safetensors"))
+    }
+
+    /// What is known of a subset and run; an error if the file is of other examples.
+    pub(super) fn load(&self, number: usize, run: usize, positions: &[i64], n_test: usize) -> Result<Option<Outcome>> {
+        let file = self.file(number, run);
+        if !file.exists() {
+            return Ok(None);
+        }
+        let stored = Checkpoint::load(&file)?;
+        let wrong = |reason: &str| Error::data(file.display().to_string(), reason.to_string());
+        let (Some(values), Some(there)) = (stored.tensor(VALUES), stored.tensor(POSITIONS)) else {
+            return Err(wrong("expected measurements and positions; this is no result of retraining"));
+        };
+        if values.size() != [n_test as i64] {
+            return Err(wrong("its number of test examples differs"));
+        }
+        if Vec::<i64>::try_from(there).ok().as_deref() != Some(positions) {
+            return Err(wrong(&format!("it is about another subset of number {number}; choose another folder")));
+        }
+        let values = values.shallow_clone();
+        let weights = stored.tensors().iter().filter(|(name, _)| name != VALUES && name != POSITIONS);
+        let weights: Vec<_> = weights.map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+        let checkpoint = Checkpoint::new(0, stored.step, stored.learning_rate, weights);
+        Ok(Some(Outcome { values, checkpoint: (!checkpoint.tensors().is_empty()).then_some(checkpoint) }))
+    }
+
+    pub(super) fn store(&self, number: usize, run: usize, positions: &[i64], outcome: &Outcome) -> Result<()> {
+        let (step, rate) = outcome.checkpoint.as_ref().map_or((0, 0.0), |c| (c.step, c.learning_rate));
+        let weights = outcome.checkpoint.iter().flat_map(|c| c.tensors()).map(|(name, t)| (name.clone(), t.shallow_clone()));
+        let mut tensors: Vec<_> = weights.collect();
+        tensors.push((VALUES.into(), outcome.values.shallow_clone()));
+        tensors.push((POSITIONS.into(), Tensor::from_slice(positions)));
+        guarded(|| Checkpoint::new(run, step, rate, tensors).save(self.file(number, run)))
+    }
+}
+
+fn unwritable(error: serde_json::Error) -> Error {
+    Error::data(NOTE, format!("cannot be written ({error})"))
+}
+
+/// The first place where two notes differ, and how.
+fn difference(path: &str, there: &Value, here: &Value) -> Option<String> {
+    let below = |name: &str| if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
+    match (there, here) {
+        (Value::Object(a), Value::Object(b)) => {
+            let names = b.keys().chain(a.keys().filter(|name| !b.contains_key(*name)));
+            names.into_iter().find_map(|name| {
+                let value = |map: &serde_json::Map<String, Value>| map.get(name).cloned().unwrap_or(Value::Null);
+                difference(&below(name), &value(a), &value(b))
+            })
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().find_map(|(at, (a, b))| difference(&below(&at.to_string()), a, b))
+        }
+        (Value::Number(a), Value::Number(b)) => {
+            let (x, y) = (a.as_f64().unwrap_or(f64::NAN), b.as_f64().unwrap_or(f64::NAN));
+            // Fresh weights may differ in their last bits on another processor.
+            let room = if path.starts_with("untrained") { 1e-3 } else { 1e-12 };
+            let exact = a.is_u64() && b.is_u64();
+            let equal = if exact { a == b } else { (x - y).abs() <= room * x.abs().max(y.abs()) };
+            (!equal).then(|| format!("{path} is {a} there and {b} here"))
+        }
+        _ => (there != here).then(|| format!("{path} is {there} there and {here} here")),
+    }
+}

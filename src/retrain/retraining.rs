@@ -1,0 +1,269 @@
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rand::RngCore;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::cache::{Cache, Provenance};
+use super::retrained::Retrained;
+use super::subsets::Subsets;
+use crate::checkpoint::Checkpoint;
+use crate::dataset::Dataset;
+use crate::error::{Error, Result, guarded};
+use crate::progress::Progress;
+use crate::random::{self, Purpose};
+use crate::snapshot::{Of, Snapshot, finite};
+use crate::task::Task;
+use crate::train::{Keep, Learner, Trainer, stacks};
+
+/// Bytes of a batch and of the weights with what the optimiser keeps of them, for networks that are trained as one stack: what
+/// fits into the cache of one processor core.
+const BYTES: usize = 1 << 20;
+const MOST: usize = 16;
+
+/// Trains a network on each of some subsets, several times if asked, and measures each on the test set.
+///
+/// Answers: what the network would say had it seen these examples only; the truth behind [`metric::lds`](crate::metric::lds).
+/// Parts: `trainer` trains each network as it would alone: same initial weights, batches and steps, to rounding. Small networks of
+/// linear layers are trained as stacks, each operation serving all of a stack; every processor core trains its own.
+/// The weights of a subset and run follow from `trainer.seed`, the subset's number and the run; nothing else changes them.
+/// Cost: `subsets · runs` trainings; memory for a stack of networks per core.
+/// Defaults: one run, weights thrown away after measuring, nothing on disk.
+/// Misleads: one run per subset carries the noise of training; more runs average it away, slowly.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// let (train, test) = dataset::digits()?.split(200, 10, 0)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10));
+/// let trainer = Trainer { epochs: 2, optimizer: Optimizer::sgd(0.0, 0.0), learning_rate: 0.1, ..default() };
+/// let halves = Subsets::fraction(&train, 0.5, 6, 0)?;
+/// let truth = Retraining { trainer, ..default() }.run(&task, &train, &test, &halves)?;
+/// assert_eq!(truth.tensor().size(), [6, 1, 10]);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retraining {
+    /// How each network is trained; its seed is the root of all seeds, and `keep` does not matter.
+    pub trainer: Trainer,
+    /// Networks for each subset.
+    pub runs: usize,
+    /// Whether to keep the weights, for [`Retrained::ensemble`].
+    pub keep_checkpoints: bool,
+    /// Networks in a stack; by default as many as the processor's cache has room for.
+    pub side_by_side: Option<usize>,
+    /// Stacks trained at the same time; by default libtorch's number of threads.
+    pub threads: Option<usize>,
+    /// A folder that keeps what is done: see [`Retraining::cached`].
+    pub cache: Option<PathBuf>,
+}
+
+impl Default for Retraining {
+    fn default() -> Retraining {
+        Retraining {
+            trainer: Trainer::default(),
+            runs: 1,
+            keep_checkpoints: false,
+            side_by_side: None,
+            threads: None,
+            cache: None,
+        }
+    }
+}
+
+/// One network to train.
+struct Job {
+    /// Row of the subset.
+    place: usize,
+    number: usize,
+    run: usize,
+    positions: Vec<i64>,
+}
+
+/// The last weights and what they measure on the test set, `[n_test]`.
+pub(super) struct Outcome {
+    pub(super) values: Tensor,
+    pub(super) checkpoint: Option<Checkpoint>,
+}
+
+/// What all threads share.
+struct Shared {
+    stacks: Mutex<std::vec::IntoIter<Vec<Job>>>,
+    done: Mutex<Vec<(usize, usize, Outcome)>>,
+    failed: AtomicBool,
+    progress: Mutex<Progress>,
+}
+
+impl Retraining {
+    /// Keeps each trained network's result in this folder, so that a stopped run goes on where it was, and further subsets or runs are
+    /// added to those there. Parts of the subsets ([`Subsets::select`]) may be computed by other processes in the same folder.
+    ///
+    /// One safetensors file per subset and run, with the measurements, the positions of the subset and the weights if they are kept;
+    /// `retraining.json` says what they belong to, and a run with other settings, data or network is refused.
+    pub fn cached(mut self, folder: impl Into<PathBuf>) -> Retraining {
+        self.cache = Some(folder.into());
+        self
+    }
+
+    /// The trainer of one network: `task.train(&retraining.trainer_of(number, run), &train.select(&positions)?)` for a task
+    /// without checkpoints gives its weights.
+    pub fn trainer_of(&self, number: usize, run: usize) -> Trainer {
+        let index = ((number as u64) << 20) | run as u64;
+        let seed = random::generator(self.trainer.seed, Purpose::Retraining, index).next_u64();
+        Trainer { seed, keep: Keep::Last, ..self.trainer.clone() }
+    }
+
+    /// Trains on every subset of `train` and measures on `test`.
+    ///
+    /// A subset without any example of some class is trained on like any other; [`Subsets::frame`] counts the missing classes.
+    ///
+    /// Errors: [`Error::Option`]; [`Error::Data`] if the subsets are of other examples, or the cache of another setting; what
+    /// training says.
+    pub fn run(&self, task: &Task, train: &Dataset, test: &Dataset, subsets: &Subsets) -> Result<Retrained> {
+        self.check()?;
+        subsets.side().check("subsets", "train", train)?;
+        let task = task.clone().with_checkpoints(Vec::new())?;
+        let probe = Learner::alone(&task, 0)?;
+        probe.check(train)?;
+        Snapshot::fresh(&task, 0)?.check(test, task.measurement.as_ref())?;
+        let provenance = || Provenance::new(&self.trainer_of(0, 0), self.trainer.seed, &task, train, test);
+        let cache = self.cache.as_ref().map(|folder| Cache::open(folder, &provenance()?)).transpose()?;
+        let (mut done, mut jobs) = (Vec::new(), Vec::new());
+        for (place, &number) in subsets.numbers().iter().enumerate() {
+            let positions: Vec<i64> = subsets.positions(place)?.into_iter().map(|at| at as i64).collect();
+            for run in 0..self.runs {
+                let known = cache.as_ref().map(|cache| cache.load(number, run, &positions, test.len())).transpose()?.flatten();
+                match known.filter(|outcome| !self.keep_checkpoints || outcome.checkpoint.is_some()) {
+                    Some(outcome) => done.push((place, run, outcome)),
+                    None => jobs.push(Job { place, number, run, positions: positions.clone() }),
+                }
+            }
+        }
+        if !jobs.is_empty() {
+            done.extend(self.train(&task, train, test, jobs, cache.as_ref())?);
+        }
+        done.sort_unstable_by_key(|(place, run, _)| (*place, *run));
+        let values: Vec<&Tensor> = done.iter().map(|(_, _, outcome)| &outcome.values).collect();
+        let size = [subsets.len() as i64, self.runs as i64, test.len() as i64];
+        let values = guarded(|| Ok(Tensor::stack(&values, 0).view(size)))?;
+        let checkpoints = done.into_iter().enumerate().filter(|_| self.keep_checkpoints);
+        let checkpoints = checkpoints.filter_map(|(run, (_, _, outcome))| Some(outcome.checkpoint?.of_run(run))).collect();
+        Ok(Retrained::new(values, subsets, test)?.trained(task.measurement.name(), checkpoints))
+    }
+
+    fn check(&self) -> Result<()> {
+        self.trainer.check()?;
+        let counts = [("runs", Some(self.runs)), ("side_by_side", self.side_by_side), ("threads", self.threads)];
+        match counts.into_iter().find(|(_, count)| *count == Some(0)) {
+            Some((name, _)) => Err(Error::option(format!("Retraining.{name}"), "at least 1", 0)),
+            None => Ok(()),
+        }
+    }
+
+    fn train(
+        &self,
+        task: &Task,
+        train: &Dataset,
+        test: &Dataset,
+        jobs: Vec<Job>,
+        cache: Option<&Cache>,
+    ) -> Result<Vec<(usize, usize, Outcome)>> {
+        let before = tch::get_num_threads();
+        let threads = self.threads.unwrap_or(before.max(1) as usize).min(jobs.len());
+        let stacked = self.side_by_side != Some(1) && stacks(task, train)?;
+        let most = if stacked { self.side_by_side.unwrap_or(room(&self.trainer, task, train)?) } else { 1 };
+        let total = jobs.iter().map(|job| self.trainer.steps(job.positions.len()) as u64).sum();
+        let stacks = into_stacks(jobs, most, threads);
+        let shared = Shared {
+            stacks: Mutex::new(stacks.into_iter()),
+            done: Mutex::new(Vec::new()),
+            failed: AtomicBool::new(false),
+            progress: Mutex::new(Progress::new("retraining", total)),
+        };
+        let outcomes: Vec<Result<()>> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads)
+                .map(|_| {
+                    let (task, train, test, shared) = (task.clone(), train.clone(), test.clone(), &shared);
+                    scope.spawn(move || {
+                        // One thread each: the networks are too small to be shared out.
+                        tch::set_num_threads(1);
+                        let outcome = self.work(&task, &train, &test, stacked, cache, shared);
+                        shared.failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
+                        outcome
+                    })
+                })
+                .collect();
+            let ended = |worker: std::thread::ScopedJoinHandle<'_, Result<()>>| {
+                worker.join().unwrap_or_else(|_| Err(Error::Unsupported("a thread of the retraining panicked".into())))
+            };
+            workers.into_iter().map(ended).collect()
+        });
+        tch::set_num_threads(before);
+        outcomes.into_iter().collect::<Result<()>>()?;
+        Ok(shared.done.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Trains stacks until none is left.
+    fn work(
+        &self,
+        task: &Task,
+        train: &Dataset,
+        test: &Dataset,
+        stacked: bool,
+        cache: Option<&Cache>,
+        shared: &Shared,
+    ) -> Result<()> {
+        while !shared.failed.load(Ordering::Relaxed) {
+            let Some(jobs) = locked(&shared.stacks).next() else { break };
+            let seeds: Vec<u64> = jobs.iter().map(|job| self.trainer_of(job.number, job.run).seed).collect();
+            let learner = if stacked { Learner::stacked(task, &seeds)? } else { Learner::alone(task, seeds[0])? };
+            let positions: Vec<Vec<i64>> = jobs.iter().map(|job| job.positions.clone()).collect();
+            let trainer = self.trainer_of(0, 0);
+            let kept = guarded(|| {
+                trainer.fit(&learner, train, &positions, &mut |_| {
+                    locked(&shared.progress).add(jobs.len() as u64);
+                    Ok(None)
+                })
+            })?;
+            for (job, checkpoint) in jobs.iter().zip(kept.into_iter().flatten()) {
+                let values = Snapshot::new(task, &checkpoint)?.measure(Of::Measurement, test)?;
+                let hint = format!("the measurement of a test example is NaN or infinite for subset {}", job.number);
+                let outcome = guarded(|| Ok(Outcome { values: finite("retraining", values, &hint)?, checkpoint: None }))?;
+                let outcome = Outcome { checkpoint: self.keep_checkpoints.then_some(checkpoint), ..outcome };
+                if let Some(cache) = cache {
+                    cache.store(job.number, job.run, &job.positions, &outcome)?;
+                }
+                locked(&shared.done).push((job.place, job.run, outcome));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many networks the cache of a core has room for.
+pub(super) fn room(trainer: &Trainer, task: &Task, train: &Dataset) -> Result<usize> {
+    let inputs: i64 = train.inputs().size()[1..].iter().product();
+    let batch = trainer.batch_size.min(train.len()) * inputs as usize;
+    let weights = 4 * Snapshot::fresh(task, 0)?.p() as usize;
+    Ok((BYTES / (4 * (batch + weights))).clamp(1, MOST))
+}
+
+/// Networks whose subsets are equally large, `most` at a time, and no fewer stacks than threads where there are enough.
+fn into_stacks(mut jobs: Vec<Job>, most: usize, threads: usize) -> Vec<Vec<Job>> {
+    jobs.sort_by_key(|job| job.positions.len());
+    let most = most.min(jobs.len().div_ceil(threads)).max(1);
+    let mut stacks: Vec<Vec<Job>> = Vec::new();
+    for job in jobs {
+        match stacks.last_mut() {
+            Some(last) if last.len() < most && last[0].positions.len() == job.positions.len() => last.push(job),
+            _ => stacks.push(vec![job]),
+        }
+    }
+    stacks
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

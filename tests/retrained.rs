@@ -1,0 +1,367 @@
+//! Training on subsets: against the plain loop, across threads, stacks and restarts; and what scores predict of it.
+
+use ascribe::prelude::*;
+use ascribe::statistics::spearman;
+use ascribe::tch::{Kind, Tensor};
+
+use crate::tasks::{self, Folder, assert_close, clusters, says};
+
+fn data() -> (Dataset, Dataset) {
+    (clusters(30, 1), clusters(36, 2).select(&[30, 31, 32, 33, 34, 35]).unwrap())
+}
+
+fn retraining() -> Retraining {
+    let trainer = Trainer { epochs: 3, batch_size: 4, learning_rate: 0.05, optimizer: Optimizer::sgd(0.9, 0.01), ..default() };
+    Retraining { trainer: Trainer { schedule: Schedule::Linear, ..trainer }, runs: 2, ..default() }
+}
+
+/// Two hidden layers with dropout, of which one has no bias.
+fn dropped() -> Task {
+    Task::new(|p: &nn::Path| {
+        let bare = nn::LinearConfig { bias: false, ..default() };
+        let (a, b, c) = (layer::linear(p / "a", 4, 8), nn::linear(p / "b", 8, 8, bare), layer::linear(p / "c", 8, 3));
+        move |x: &Tensor, tape: &mut Tape| {
+            let hidden = tape.linear("a", &a, x).relu();
+            let hidden = tape.dropout(0.2, &hidden);
+            let hidden = tape.linear("b", &b, &hidden).tanh();
+            let hidden = tape.dropout(0.1, &hidden);
+            tape.linear("c", &c, &hidden)
+        }
+    })
+}
+
+/// What one training after the other gives.
+fn loop_over(how: &Retraining, task: &Task, train: &Dataset, test: &Dataset, subsets: &Subsets) -> Tensor {
+    let mut rows = Vec::new();
+    for (place, &number) in subsets.numbers().iter().enumerate() {
+        let part = train.select(&subsets.positions(place).unwrap()).unwrap();
+        for run in 0..how.runs {
+            let task = task.clone().train(&how.trainer_of(number, run), &part).unwrap();
+            rows.push(task.snapshot(0).unwrap().measure(Of::Measurement, test).unwrap());
+        }
+    }
+    Tensor::stack(&rows, 0).view([subsets.len() as i64, how.runs as i64, test.len() as i64])
+}
+
+#[test]
+fn side_by_side_is_one_after_the_other() {
+    let (train, test) = data();
+    let subsets = Subsets::fraction(&train, 0.5, 5, 3).unwrap();
+    let tasks = [
+        ("logistic", tasks::logistic()),
+        ("mlp", tasks::mlp().with_measurement(Margin)),
+        ("dropout", dropped()),
+        ("loop", tasks::looped()),
+        ("sequence", tasks::sequence()),
+    ];
+    for (name, task) in tasks {
+        for optimizer in [Optimizer::sgd(0.9, 0.01), Optimizer::adam(0.0)] {
+            let mut how = retraining();
+            how.trainer.optimizer = optimizer;
+            let expected = loop_over(&how, &task, &train, &test, &subsets);
+            for (side_by_side, threads) in [(None, None), (Some(1), Some(2)), (Some(3), Some(1)), (Some(10), Some(2))] {
+                let how = Retraining { side_by_side, threads, ..how.clone() };
+                let found = how.run(&task, &train, &test, &subsets).unwrap();
+                assert_close(
+                    found.tensor(),
+                    &expected,
+                    1e-4,
+                    &format!("{name}, {side_by_side:?} side by side, {threads:?} threads"),
+                );
+            }
+        }
+    }
+    assert_eq!(ascribe::tch::get_num_threads(), std::thread::spawn(ascribe::tch::get_num_threads).join().unwrap());
+}
+
+#[test]
+fn a_subset_does_not_depend_on_the_others() {
+    let (train, test) = data();
+    let all = Subsets::fraction(&train, 0.5, 6, 0).unwrap();
+    let run = |subsets: &Subsets, threads| {
+        let how = Retraining { threads: Some(threads), side_by_side: Some(4), ..retraining() };
+        how.run(&tasks::mlp(), &train, &test, subsets).unwrap().tensor().copy()
+    };
+    let together = run(&all, 1);
+    assert!(run(&all, 2).equal(&together), "threads");
+    let some = all.select(&[4, 1]).unwrap();
+    assert_eq!(some.numbers(), [4, 1]);
+    assert!(run(&some, 1).equal(&together.index_select(0, &Tensor::from_slice(&[4i64, 1]))), "a part, in another order");
+    assert!(!together.get(0).equal(&together.get(1)));
+    assert!(!together.get(0).get(0).equal(&together.get(0).get(1)), "runs differ");
+}
+
+#[test]
+fn subsets_are_what_they_say() {
+    let train = clusters(31, 1);
+    let positions = |subsets: &Subsets| (0..subsets.len()).map(|place| subsets.positions(place).unwrap()).collect::<Vec<_>>();
+    let (few, many) = (Subsets::fraction(&train, 0.4, 3, 7).unwrap(), Subsets::fraction(&train, 0.4, 9, 7).unwrap());
+    assert_eq!(positions(&few)[..], positions(&many)[..3], "more subsets leave the first as they are");
+    assert!(positions(&many).iter().all(|subset| subset.len() == 12 && subset.is_sorted()));
+    assert_ne!(positions(&few), positions(&Subsets::fraction(&train, 0.4, 3, 8).unwrap()));
+    // Each example is in each subset with probability 0.4: its share over 400 subsets has a standard deviation of 0.025.
+    let shares = Subsets::fraction(&train, 0.4, 400, 0).unwrap().masks().to_kind(Kind::Float).mean_dim(
+        [0i64].as_slice(),
+        false,
+        None::<Kind>,
+    );
+    assert!((shares - 12.0 / 31.0).abs().max().double_value(&[]) < 0.11);
+    // 11, 10 and 10 examples of the classes 0, 1, 2.
+    let strata = Subsets::stratified(&train, 0.5, 20, 0).unwrap();
+    for subset in positions(&strata) {
+        let count = |class| subset.iter().filter(|&&at| at % 3 == class).count();
+        assert_eq!((subset.len(), count(0), count(1), count(2)), (15, 5, 5, 5));
+    }
+    assert_ne!(positions(&strata)[0], positions(&strata)[1]);
+    let out = Subsets::leave_one_out(&train, &[5, 0]).unwrap();
+    assert_eq!(positions(&out)[0], (0..31).filter(|&at| at != 5).collect::<Vec<_>>());
+    let groups = train.with_column(Series::new("site".into(), (0..31).map(|at| at % 12).collect::<Vec<i32>>())).unwrap();
+    let out = Subsets::leave_group_out(&groups, "site").unwrap();
+    assert_eq!((out.len(), positions(&out)[10].len(), positions(&out)[11].contains(&11)), (12, 29, false));
+    let by_class = Subsets::leave_group_out(&groups, "label").unwrap().frame().unwrap();
+    assert!(by_class.column("missing").unwrap().u32().unwrap().iter().all(|missing| missing == Some(1)));
+    let given = Subsets::from_masks(&groups, &few.masks().to_kind(Kind::Float)).unwrap();
+    assert_eq!(positions(&given), positions(&few));
+}
+
+#[test]
+fn what_subsets_refuse() {
+    let train = clusters(9, 1);
+    says(Subsets::fraction(&train, 1.0, 3, 0), &["Subsets.fraction", "below 1"]);
+    says(Subsets::fraction(&train, f64::NAN, 3, 0), &["Subsets.fraction"]);
+    says(Subsets::fraction(&train, 0.1, 3, 0), &["at least one of 9 examples"]);
+    says(Subsets::fraction(&train, 0.5, 0, 0), &["Subsets.count"]);
+    says(Subsets::leave_one_out(&train, &[9]), &["position 9"]);
+    says(Subsets::leave_group_out(&train, "site"), &["column site"]);
+    says(Subsets::from_masks(&train, &Tensor::zeros([2, 8], (Kind::Float, ascribe::tch::Device::Cpu))), &["[subsets, 9]"]);
+    says(
+        Subsets::from_masks(&train, &Tensor::zeros([2, 9], (Kind::Float, ascribe::tch::Device::Cpu))),
+        &["given 0", "at least one example"],
+    );
+    let regression = Dataset::new(train.inputs().copy(), train.inputs().copy()).unwrap();
+    says(Subsets::stratified(&regression, 0.5, 2, 0), &["class label"]);
+}
+
+#[test]
+fn a_stopped_run_goes_on_and_grows() {
+    let (train, test) = data();
+    let folder = Folder::new("retraining");
+    let (two, four) = (Subsets::fraction(&train, 0.5, 2, 0).unwrap(), Subsets::fraction(&train, 0.5, 4, 0).unwrap());
+    let files = || {
+        let times = std::fs::read_dir(&folder.0).unwrap().map(|file| {
+            let file = file.unwrap();
+            (file.file_name().into_string().unwrap(), file.metadata().unwrap().modified().unwrap())
+        });
+        times.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let how = Retraining { side_by_side: Some(2), ..retraining() };
+    let fresh = how.run(&tasks::mlp(), &train, &test, &four).unwrap();
+    let kept = Retraining { runs: 1, ..how.clone() }.cached(&folder.0);
+    kept.run(&tasks::mlp(), &train, &test, &two).unwrap();
+    let before = files();
+    assert_eq!(before.keys().collect::<Vec<_>>(), ["00000-0.safetensors", "00001-0.safetensors", "retraining.json"]);
+    let more = how.clone().cached(&folder.0).run(&tasks::mlp(), &train, &test, &four).unwrap();
+    assert!(more.tensor().equal(fresh.tensor()));
+    assert_eq!(files().len(), 9);
+    assert!(before.iter().all(|(name, time)| files()[name] == *time), "what was there is not trained again");
+    // As if killed between two files.
+    std::fs::remove_file(folder.0.join("00002-1.safetensors")).unwrap();
+    assert!(how.clone().cached(&folder.0).run(&tasks::mlp(), &train, &test, &four).unwrap().tensor().equal(fresh.tensor()));
+    // Weights are asked for only now: trained again, since the files have none.
+    let with = Retraining { keep_checkpoints: true, ..how.clone() }.cached(&folder.0);
+    let with_weights = with.run(&tasks::mlp(), &train, &test, &four).unwrap();
+    let read_back = with.run(&tasks::mlp(), &train, &test, &four).unwrap();
+    for truth in [&with_weights, &read_back] {
+        let ensemble = truth.ensemble(&tasks::mlp()).unwrap();
+        assert_eq!(ensemble.runs(), (0..8).collect::<Vec<_>>());
+        let again = ensemble.snapshot(5).unwrap().measure(Of::Measurement, &test).unwrap();
+        assert!(again.equal(&fresh.tensor().get(2).get(1)));
+    }
+    says(more.ensemble(&tasks::mlp()), &["keep_checkpoints"]);
+}
+
+#[test]
+fn a_cache_of_another_setting_is_refused() {
+    let (train, test) = data();
+    let folder = Folder::new("retraining-other");
+    let halves = Subsets::fraction(&train, 0.5, 2, 0).unwrap();
+    let how = retraining().cached(&folder.0);
+    how.run(&tasks::mlp(), &train, &test, &halves).unwrap();
+    let with = |change: &dyn Fn(&mut Trainer)| {
+        let mut how = how.clone();
+        change(&mut how.trainer);
+        how.run(&tasks::mlp(), &train, &test, &halves)
+    };
+    says(with(&|t| t.learning_rate = 0.1), &["retraining.json", "trainer.learning_rate is 0.05 there and 0.1 here"]);
+    says(with(&|t| t.seed = 1), &["trainer.seed is 0 there and 1 here"]);
+    says(with(&|t| t.optimizer = Optimizer::adam(0.0)), &["trainer.optimizer"]);
+    let with = |task: Task, train: &Dataset, test: &Dataset, subsets: &Subsets| how.run(&task, train, test, subsets);
+    says(with(tasks::logistic(), &train, &test, &halves), &["network"]);
+    says(with(tasks::mlp().with_measurement(Margin), &train, &test, &halves), &["measurement is", "margin"]);
+    let tanh = Task::new(|p: &nn::Path| {
+        let (a, b) = (layer::linear(p / "fc1", 4, 6), layer::linear(p / "fc2", 6, 3));
+        move |x: &Tensor, tape: &mut Tape| {
+            let hidden = tape.linear("fc1", &a, x).tanh();
+            tape.linear("fc2", &b, &hidden)
+        }
+    });
+    says(with(tanh, &train, &test, &halves), &["untrained"]);
+    let mut labels = train.labels().unwrap();
+    labels[29] = 0;
+    let flipped = train.with_labels(&labels).unwrap();
+    says(with(tasks::mlp(), &flipped, &test, &Subsets::fraction(&flipped, 0.5, 2, 0).unwrap()), &["train.targets"]);
+    says(with(tasks::mlp(), &train, &test.head(5).unwrap(), &halves), &["test"]);
+    says(with(tasks::mlp(), &train, &test, &Subsets::fraction(&train, 0.5, 2, 9).unwrap()), &["another subset of number 0"]);
+    says(with(tasks::mlp(), &train.head(20).unwrap(), &test, &halves), &["subsets", "30 ids against 20"]);
+    let moved = Dataset::new(train.inputs() + 1.0, train.targets().copy()).unwrap();
+    says(with(tasks::mlp(), &moved, &test, &halves), &["subsets", "other inputs"]);
+    // A damaged file is named.
+    std::fs::write(folder.0.join("00001-0.safetensors"), b"half a file").unwrap();
+    says(with(tasks::mlp(), &train, &test, &halves), &["00001-0.safetensors", "not a whole and valid"]);
+}
+
+#[test]
+fn what_retraining_refuses() {
+    let (train, test) = data();
+    let halves = Subsets::fraction(&train, 0.5, 2, 0).unwrap();
+    let run = |how: Retraining| how.run(&tasks::mlp(), &train, &test, &halves);
+    says(run(Retraining { runs: 0, ..default() }), &["Retraining.runs"]);
+    says(run(Retraining { threads: Some(0), ..default() }), &["Retraining.threads"]);
+    says(run(Retraining { trainer: Trainer { epochs: 0, ..default() }, ..default() }), &["Trainer.epochs"]);
+    let wild = Trainer { learning_rate: 1e30, optimizer: Optimizer::sgd(0.0, 0.0), ..default() };
+    says(run(Retraining { trainer: wild, ..default() }), &["training", "lower the learning rate"]);
+    let narrow = Task::new(|p: &nn::Path| Logistic::new(p, 4, 2));
+    says(Retraining::default().run(&narrow, &train, &test, &halves), &["labels 0 to 1"]);
+}
+
+fn truth(values: &[f32], subsets: &Subsets, test: &Dataset) -> Retrained {
+    Retrained::new(Tensor::from_slice(values).view([subsets.len() as i64, test.len() as i64]), subsets, test).unwrap()
+}
+
+fn floats(table: &DataFrame, name: &str) -> Vec<Option<f64>> {
+    table.column(name).unwrap().f64().unwrap().iter().collect()
+}
+
+/// The case of dattri's own tests.
+#[test]
+fn lds_is_dattris() {
+    let (train, test) = (clusters(4, 1), clusters(2, 2));
+    let masks = Tensor::from_slice(&[1f32, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0]).view([3, 4]);
+    let subsets = Subsets::from_masks(&train, &masks).unwrap();
+    let scores = Tensor::from_slice(&[0.1f32, 0.2, 0.3, 0.4, 0.2, 0.1, 0.3, 0.4]).view([2, 4]);
+    let scores = Scores::new(scores, "given", &test, &train).unwrap();
+    let table = metric::lds(&scores, &truth(&[0.3, 0.3, 0.4, 0.4, 0.5, 0.3], &subsets, &test)).unwrap();
+    let close = |a: Option<f64>, b: f64| (a.unwrap() - b).abs() < 1e-7;
+    let (lds, p) = (floats(&table, "lds"), floats(&table, "p"));
+    assert!(close(lds[0], 1.0) && close(lds[1], 0.866_025_4) && close(p[0], 0.0) && close(p[1], 1.0 / 3.0), "{lds:?} {p:?}");
+}
+
+/// Scores and a truth that is their sum over each subset, plus noise.
+fn linear(subsets: usize, noise: f64) -> (Scores, Scores, Retrained) {
+    let (train, test) = (clusters(40, 1), clusters(20, 2));
+    let draw = |seed| {
+        let options = Random { seed, ..default() };
+        let task = tasks::logistic().train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
+        options.fit(&task, &train).unwrap().score(&test).unwrap()
+    };
+    let (right, unrelated) = (draw(1), draw(2));
+    let halves = Subsets::fraction(&train, 0.5, subsets, 0).unwrap();
+    let sums = |scores: &Scores, halves: &Subsets| halves.masks().to_kind(Kind::Float).matmul(&scores.tensor().transpose(0, 1));
+    let other = Subsets::fraction(&train, 0.5, subsets, 1).unwrap();
+    let values = sums(&right, &halves) + sums(&draw(3), &other) * noise;
+    (right, unrelated, Retrained::new(values, &halves, &test).unwrap())
+}
+
+#[test]
+fn lds_of_a_linear_truth_is_one_and_of_noise_is_none() {
+    let (right, unrelated, truth) = linear(100, 0.0);
+    let mean = |scores: &Scores| metric::mean_lds(scores, &truth).unwrap();
+    let of = |table: &DataFrame, name: &str| floats(table, name)[0].unwrap();
+    let found = mean(&right);
+    assert!((of(&found, "lds") - 1.0).abs() < 1e-9 && of(&found, "lds_low") > 0.9999);
+    // Over endless subsets of half of 40 examples two rows of scores correlate by the cosine of their deviations: 0 ± 0.16 each,
+    // so the mean over 20 test examples 0 ± 0.035; 100 subsets add 0.022.
+    let deviations = |scores: &Scores| scores.tensor() - scores.tensor().mean_dim([1i64].as_slice(), true, None::<Kind>);
+    let endless =
+        Tensor::cosine_similarity(&deviations(&right), &deviations(&unrelated), 1, 1e-9).mean(None::<Kind>).double_value(&[]);
+    let found = mean(&unrelated);
+    assert!(of(&found, "lds").abs() < 0.1, "{found}");
+    assert!(of(&found, "lds_low") < endless && of(&found, "lds_high") > endless, "{endless} {found}");
+    assert_eq!(found.column("subsets").unwrap().u32().unwrap().get(0), Some(100));
+}
+
+#[test]
+fn the_interval_is_that_of_resampled_subsets() {
+    let (right, _, truth) = linear(30, 1.0);
+    let found = metric::mean_lds(&right, &truth).unwrap();
+    let (low, high) = (floats(&found, "lds_low")[0].unwrap(), floats(&found, "lds_high")[0].unwrap());
+    // The same by brute force, with draws of its own.
+    let predicted = truth.subsets().masks().to_kind(Kind::Double).matmul(&right.tensor().to_kind(Kind::Double).transpose(0, 1));
+    let rows = |t: &Tensor| Vec::<Vec<f64>>::try_from(&t.transpose(0, 1).contiguous()).unwrap();
+    let (a, b) = (rows(&predicted), rows(&truth.mean().unwrap()));
+    let mut state = 1u64;
+    let mut draw = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % 30
+    };
+    let mut means: Vec<f64> = (0..1000)
+        .map(|_| {
+            let chosen: Vec<usize> = (0..30).map(|_| draw()).collect();
+            let some = |row: &[f64]| chosen.iter().map(|&at| row[at]).collect::<Vec<_>>();
+            a.iter().zip(&b).map(|(a, b)| spearman(&some(a), &some(b)).unwrap().value).sum::<f64>() / a.len() as f64
+        })
+        .collect();
+    means.sort_by(f64::total_cmp);
+    assert!(
+        (low - means[25]).abs() < 0.02 && (high - means[974]).abs() < 0.02,
+        "{low} {high} against {} {}",
+        means[25],
+        means[974]
+    );
+    let exact: f64 = a.iter().zip(&b).map(|(a, b)| spearman(a, b).unwrap().value).sum::<f64>() / a.len() as f64;
+    assert!((floats(&found, "lds")[0].unwrap() - exact).abs() < 1e-12);
+}
+
+#[test]
+fn lds_matches_by_id_counts_constants_and_refuses_strangers() {
+    let (right, _, whole) = linear(10, 0.0);
+    let (train, test) = (clusters(40, 1), clusters(20, 2));
+    // Scores of more examples, in another order.
+    let turned = |n: usize| (0..n).rev().collect::<Vec<_>>();
+    let index = |n: usize| Tensor::from_slice(&turned(n).iter().map(|&at| at as i64).collect::<Vec<_>>());
+    let values = right.tensor().index_select(0, &index(20)).index_select(1, &index(40));
+    let mirrored =
+        Scores::new(values, "mirrored", &test.select(&turned(20)).unwrap(), &train.select(&turned(40)).unwrap()).unwrap();
+    let lds = floats(&metric::lds(&mirrored, &whole).unwrap(), "lds");
+    assert!(lds.iter().all(|lds| (lds.unwrap() - 1.0).abs() < 1e-9));
+    // One test example that never changes.
+    let values = whole.tensor().copy();
+    let _ = values.select(2, 4).fill_(0.5);
+    let flat = Retrained::new(values, whole.subsets(), &test).unwrap();
+    let mean = metric::mean_lds(&right, &flat).unwrap();
+    let count = |name: &str| mean.column(name).unwrap().u32().unwrap().get(0);
+    assert_eq!((count("n"), count("constant")), (Some(19), Some(1)));
+    assert_eq!(floats(&metric::lds(&right, &flat).unwrap(), "lds")[4], None);
+    let still = Retrained::new(whole.tensor() * 0.0, whole.subsets(), &test).unwrap();
+    assert_eq!(floats(&metric::mean_lds(&right, &still).unwrap(), "lds"), [None]);
+    says(metric::lds(&right, &whole.head(2).unwrap()), &["at least 3 subsets, got 2"]);
+    let some = Scores::new(right.tensor().narrow(1, 0, 39), "some", &test, &train.head(39).unwrap()).unwrap();
+    says(metric::lds(&some, &whole), &["train example 39", "39 train examples"]);
+    let moved = Dataset::new(train.inputs() + 1.0, train.targets().copy()).unwrap();
+    says(metric::lds(&Scores::new(right.tensor().copy(), "moved", &test, &moved).unwrap(), &whole), &["other inputs"]);
+}
+
+#[test]
+fn an_option_is_chosen_on_one_half_and_reported_on_the_other() {
+    let (right, unrelated, truth) = linear(30, 1.0);
+    let noisy = Scores::new(right.tensor() + unrelated.tensor(), "noisy", &clusters(20, 2), &clusters(40, 1)).unwrap();
+    let options = [("noisy", noisy), ("right", right.clone()), ("unrelated", unrelated)];
+    let table = metric::choose(&options, &truth, 0).unwrap();
+    let marked = |name: &str| table.column(name).unwrap().bool().unwrap().iter().map(Option::unwrap).collect::<Vec<_>>();
+    assert_eq!((marked("honest"), marked("oracle")), (vec![false, true, false], vec![false, true, false]));
+    // The halves together are the whole.
+    let (choosing, reported) = (floats(&table, "choosing")[1].unwrap(), floats(&table, "reported")[1].unwrap());
+    let whole = floats(&metric::mean_lds(&right, &truth).unwrap(), "lds")[0].unwrap();
+    assert!(((choosing + reported) / 2.0 - whole).abs() < 1e-9 && choosing != reported);
+    says(metric::choose(&[], &truth, 0), &["at least one"]);
+}
