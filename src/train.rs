@@ -17,6 +17,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::random::{self, Purpose};
+use crate::snapshot::Snapshot;
 use crate::task::Task;
 
 /// Which checkpoints of a run to keep; the last is always kept.
@@ -72,14 +73,13 @@ pub(crate) struct Step<'a> {
     /// Positions of its examples in the data, of one network after the other, `[networks · b]`.
     pub batch: &'a Tensor,
     pub rate: f64,
-    /// With the weights before the step.
-    pub learner: &'a Learner,
+    /// The network with the weights before the step.
+    pub snapshot: &'a Snapshot,
     /// What it gave for the batch, dropout and all.
     pub outputs: &'a Tensor,
 }
 
-/// Sees every step before it is taken. Gives weights `[networks · b]` for its examples in the loss, which stays divided by their
-/// number; or leaves them alone.
+/// Sees steps; gives weights `[networks · b]` for the examples of one, or leaves them alone.
 pub(crate) type Watch<'a> = dyn FnMut(&Step) -> Result<Option<Tensor>> + 'a;
 
 impl Default for Trainer {
@@ -129,18 +129,19 @@ impl Trainer {
         chosen || epoch == self.epochs
     }
 
-    /// Trains from fresh weights and returns the checkpoints to keep.
+    /// Trains from fresh weights and returns the checkpoints to keep. `watch` sees every step before it is taken, and may weigh its
+    /// examples in the loss, which stays divided by their number.
     pub(crate) fn run(&self, task: &Task, train: &Dataset, run: usize, watch: &mut Watch) -> Result<Vec<Checkpoint>> {
         self.check()?;
         let learner = Learner::alone(task, self.seed_of(run))?;
         learner.check(train)?;
         let mut progress = Progress::new("training", self.steps(train.len()) as u64);
         let everything = [(0..train.len() as i64).collect::<Vec<_>>()];
-        let mut watched = |step: &Step| {
+        let mut watch = |step: &Step| {
             progress.add(1);
             watch(step)
         };
-        let kept = self.fit(&learner, train, &everything, &mut watched)?.remove(0);
+        let kept = self.fit(&learner, train, &everything, &mut watch)?.remove(0);
         progress.finish();
         Ok(kept.into_iter().map(|checkpoint| checkpoint.of_run(run)).collect())
     }
@@ -181,7 +182,7 @@ impl Trainer {
                 let batch = batch.reshape([-1]);
                 let (inputs, targets) = (train.inputs().index_select(0, &batch), train.targets().index_select(0, &batch));
                 let outputs = learner.outputs(&inputs, step);
-                let weights = watch(&Step { epoch, batch: &batch, rate, learner, outputs: &outputs })?;
+                let weights = watch(&Step { epoch, batch: &batch, rate, snapshot: learner.network(), outputs: &outputs })?;
                 let losses = learner.losses(&outputs, &targets, weights.as_ref()); // [networks]
                 let gradients = learner.gradients(&losses.sum(None::<Kind>))?;
                 state.step(learner.parameters(), &gradients, rate);

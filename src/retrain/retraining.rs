@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::random::{self, Purpose};
 use crate::snapshot::{Of, Snapshot, finite};
 use crate::task::Task;
-use crate::train::{Keep, Learner, Trainer, stacks};
+use crate::train::{Keep, Learner, Step, Trainer, stacks};
 
 /// Bytes of a batch and of the weights with what the optimiser keeps of them, for networks that are trained as one stack: what
 /// fits into the cache of one processor core.
@@ -221,12 +221,11 @@ impl Retraining {
             let learner = if stacked { Learner::stacked(task, &seeds)? } else { Learner::alone(task, seeds[0])? };
             let positions: Vec<Vec<i64>> = jobs.iter().map(|job| job.positions.clone()).collect();
             let trainer = self.trainer_of(0, 0);
-            let kept = guarded(|| {
-                trainer.fit(&learner, train, &positions, &mut |_| {
-                    locked(&shared.progress).add(jobs.len() as u64);
-                    Ok(None)
-                })
-            })?;
+            let mut count = |_: &Step| {
+                locked(&shared.progress).add(jobs.len() as u64);
+                Ok(None)
+            };
+            let kept = guarded(|| trainer.fit(&learner, train, &positions, &mut count))?;
             for (job, checkpoint) in jobs.iter().zip(kept.into_iter().flatten()) {
                 let values = Snapshot::new(task, &checkpoint)?.measure(Of::Measurement, test)?;
                 let hint = format!("the measurement of a test example is NaN or infinite for subset {}", job.number);

@@ -58,7 +58,7 @@ impl Learner {
         &self.parameters
     }
 
-    /// The network, where it is alone.
+    /// The network whose forward pass is run; of a stack, its weights are nobody's.
     pub(crate) fn network(&self) -> &Snapshot {
         &self.network
     }
@@ -68,13 +68,10 @@ impl Learner {
         self.network.network().forward(inputs, &mut tape)
     }
 
-    /// Minus the mean objective of each network on its part of the batch, `[networks]`; or the sum of weighted ones, divided by
-    /// their number.
+    /// Minus the mean objective of each network on its part of the batch, `[networks]`; examples may be weighed.
     pub(crate) fn losses(&self, outputs: &Tensor, targets: &Tensor, weights: Option<&Tensor>) -> Tensor {
-        let mut objective = self.network.objective.measure(outputs, targets);
-        if let Some(weights) = weights {
-            objective = objective * weights;
-        }
+        let objective = self.network.objective.measure(outputs, targets);
+        let objective = weights.map_or_else(|| objective.shallow_clone(), |weights| &objective * weights);
         -objective.view([self.seeds.len() as i64, -1]).mean_dim([1i64].as_slice(), false, None::<Kind>)
     }
 

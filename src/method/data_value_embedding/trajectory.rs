@@ -57,13 +57,11 @@ impl Recorder<'_> {
             check_deterministic(step, &inputs())?;
         }
         let gradients =
-            || Gradients::compute(step.learner.network(), Of::Objective, &inputs(), &train.targets().index_select(0, step.batch));
+            || Gradients::compute(step.snapshot, Of::Objective, &inputs(), &train.targets().index_select(0, step.batch));
         let held = match (self.projector, self.kept) {
             (Some(projector), _) => Held::Rows(projector.project(&gradients()?)?),
             (None, Kept::Gradients) => Held::Gradients(gradients()?),
-            (None, Kept::Weights) => {
-                Held::Weights(step.learner.network().parameters().iter().map(|p| p.detach().copy()).collect())
-            }
+            (None, Kept::Weights) => Held::Weights(step.snapshot.parameters().iter().map(|p| p.detach().copy()).collect()),
         };
         self.steps.push(Step { epoch: step.epoch, rate: step.rate, batch: step.batch.copy(), held });
         Ok(None)
@@ -72,7 +70,7 @@ impl Recorder<'_> {
 
 /// An error if training computes other outputs than the network does when it is explained.
 fn check_deterministic(step: &train::Step, inputs: &Tensor) -> Result<()> {
-    let plain = no_grad(|| step.learner.network().network().forward(inputs, &mut Tape::off()));
+    let plain = no_grad(|| step.snapshot.network().forward(inputs, &mut Tape::off()));
     match plain.equal(&step.outputs.detach()) {
         true => Ok(()),
         false => Err(Error::Unsupported(
