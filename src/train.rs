@@ -70,7 +70,7 @@ pub struct Trainer {
 pub(crate) struct Step<'a> {
     /// Counted from 1.
     pub epoch: usize,
-    /// Positions of its examples in the data, `[b]`.
+    /// Positions of its examples in the data, of one network after the other, `[networks · b]`.
     pub batch: &'a Tensor,
     pub rate: f64,
     /// The network with the weights before the step.
@@ -79,7 +79,7 @@ pub(crate) struct Step<'a> {
     pub outputs: &'a Tensor,
 }
 
-/// Sees steps; gives weights `[b]` for the examples of one, or leaves them alone.
+/// Sees steps; gives weights `[networks · b]` for the examples of one, or leaves them alone.
 pub(crate) type Watch<'a> = dyn FnMut(&Step) -> Result<Option<Tensor>> + 'a;
 
 impl Default for Trainer {
@@ -133,9 +133,7 @@ impl Trainer {
     /// examples in the loss, which stays divided by their number.
     pub(crate) fn run(&self, task: &Task, train: &Dataset, run: usize, watch: &mut Watch) -> Result<Vec<Checkpoint>> {
         self.check()?;
-        // Each run of a task draws its own weights and order; the first one draws what `seed` alone says.
-        let seed = self.seed ^ (run as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let learner = Learner::alone(task, seed)?;
+        let learner = Learner::alone(task, self.seed_of(run))?;
         learner.check(train)?;
         let mut progress = Progress::new("training", self.steps(train.len()) as u64);
         let everything = [(0..train.len() as i64).collect::<Vec<_>>()];
@@ -146,6 +144,11 @@ impl Trainer {
         let kept = self.fit(&learner, train, &everything, &mut watch)?.remove(0);
         progress.finish();
         Ok(kept.into_iter().map(|checkpoint| checkpoint.of_run(run)).collect())
+    }
+
+    /// Each run of a task draws its own weights and order; the first one draws what `seed` alone says.
+    pub(crate) fn seed_of(&self, run: usize) -> u64 {
+        self.seed ^ (run as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 
     /// Optimiser steps on so many examples.

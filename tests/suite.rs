@@ -8,6 +8,7 @@ mod dropout;
 mod geometry;
 mod golden;
 mod golden_curvature;
+mod golden_trak;
 mod laws;
 mod layers;
 mod measured;

@@ -173,7 +173,7 @@ impl Retraining {
         let before = tch::get_num_threads();
         let threads = self.threads.unwrap_or(before.max(1) as usize).min(jobs.len());
         let stacked = self.side_by_side != Some(1) && stacks(task, train)?;
-        let most = if stacked { self.side_by_side.unwrap_or(self.room(task, train)?) } else { 1 };
+        let most = if stacked { self.side_by_side.unwrap_or(room(&self.trainer, task, train)?) } else { 1 };
         let total = jobs.iter().map(|job| self.trainer.steps(job.positions.len()) as u64).sum();
         let stacks = into_stacks(jobs, most, threads);
         let shared = Shared {
@@ -239,14 +239,14 @@ impl Retraining {
         }
         Ok(())
     }
+}
 
-    /// How many networks the cache of a core has room for.
-    fn room(&self, task: &Task, train: &Dataset) -> Result<usize> {
-        let inputs: i64 = train.inputs().size()[1..].iter().product();
-        let batch = self.trainer.batch_size.min(train.len()) * inputs as usize;
-        let weights = 4 * Snapshot::fresh(task, 0)?.p() as usize;
-        Ok((BYTES / (4 * (batch + weights))).clamp(1, MOST))
-    }
+/// How many networks the cache of a core has room for.
+pub(super) fn room(trainer: &Trainer, task: &Task, train: &Dataset) -> Result<usize> {
+    let inputs: i64 = train.inputs().size()[1..].iter().product();
+    let batch = trainer.batch_size.min(train.len()) * inputs as usize;
+    let weights = 4 * Snapshot::fresh(task, 0)?.p() as usize;
+    Ok((BYTES / (4 * (batch + weights))).clamp(1, MOST))
 }
 
 /// Networks whose subsets are equally large, `most` at a time, and no fewer stacks than threads where there are enough.
