@@ -13,12 +13,13 @@ pub use crate::{
     error::Error,
     gradient::{Function, Gradients, Operator},
     measurement::{
-        Contrastive, LogLikelihood, Logit, Margin, Masked, MeanOverPositions, Measurement, NegativeSquaredError, NextToken,
-        Prediction,
+        Contrastive, LogLikelihood, Logit, Margin, Masked, MeanOverPositions, MeanSquaredOutput, Measurement,
+        NegativeSquaredError, NextToken, Prediction,
     },
     method::{
-        self, Attributor, DataValueEmbedding, Dropout, GradCos, GradDot, Influence, KnnShapley, Method, Random, RelatIf,
-        Relative, RepresentationSimilarity, Representer, Similarity, Space, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
+        self, Attributor, BlockProjected, DTrak, DampingPath, DataValueEmbedding, Dropout, FactGrass, FisherKind, GradCos,
+        GradDot, Influence, KnnShapley, LoGra, Method, Random, RelatIf, Relative, RepresentationSimilarity, Representer,
+        Similarity, Space, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
     },
     metric,
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
