@@ -14,6 +14,7 @@ mod models;
 mod oracles;
 mod plot;
 mod products;
+mod read;
 mod readme;
 mod retrain;
 mod solvers;

@@ -36,7 +36,9 @@ enum Column {
 
 pub(super) fn table(text: &str) -> Outcome<ScoreTable> {
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let Some((_, head)) = lines.next() else { return refuse("expected a CSV with train_idx and z_test_ columns, got an empty file") };
+    let Some((_, head)) = lines.next() else {
+        return refuse("expected a CSV with train_idx and z_test_ columns, got an empty file");
+    };
     let (columns, test) = columns(head)?;
     let (mut train, mut values) = (Vec::new(), Vec::new());
     for (number, line) in lines {

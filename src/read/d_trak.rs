@@ -58,7 +58,8 @@ fn named(name: &str) -> Option<ProjectedGradients> {
     let side = side.strip_prefix("ddpm-").unwrap_or(side);
     let words: Vec<&str> = rest.split('-').collect();
     let number = |word: &str| word.parse::<u32>().ok().filter(|n| *n > 0).map(|n| n as usize);
-    let f = (2..words.len()).find(|i| words[*i].parse::<u32>().is_err() && [1, 2].iter().all(|b| number(words[i - b]).is_some()))?;
+    let f =
+        (2..words.len()).find(|i| words[*i].parse::<u32>().is_err() && [1, 2].iter().all(|b| number(words[i - b]).is_some()))?;
     let (timesteps, function) = words[f..].split_last().filter(|(last, function)| !last.is_empty() && !function.is_empty())?;
     Some(ProjectedGradients {
         side: format!("{prefix}{side}"),
@@ -81,7 +82,8 @@ fn rows(path: &Path, row: &[i64], whence: &str) -> Outcome<Tensor> {
     let mut source = bare(path)?;
     let size = bytes_of(row, Kind::Float.elt_size_in_bytes())?;
     if source.len == 0 || source.len % size != 0 {
-        let reason = format!("{whence} {row:?}, rows of {size} bytes, but the file has {} bytes: not a whole number of rows", source.len);
+        let reason =
+            format!("{whence} {row:?}, rows of {size} bytes, but the file has {} bytes: not a whole number of rows", source.len);
         return refuse(reason);
     }
     let shape: Vec<i64> = std::iter::once((source.len / size) as i64).chain(row.iter().copied()).collect();

@@ -37,7 +37,8 @@ pub(super) fn whole(path: &Path) -> Outcome<Vec<u8>> {
 
 /// Text of the whole file.
 pub(super) fn text(path: &Path) -> Outcome<String> {
-    String::from_utf8(whole(path)?).map_err(|e| format!("expected UTF-8 text, got another byte at {}", e.utf8_error().valid_up_to()).into())
+    String::from_utf8(whole(path)?)
+        .map_err(|e| format!("expected UTF-8 text, got another byte at {}", e.utf8_error().valid_up_to()).into())
 }
 
 /// Whether a file begins like a zip archive or like a pickle, the two formats of `torch.save`; safetensors does neither.

@@ -41,7 +41,8 @@ pub(super) fn value<R: Read + Seek>(mut source: Source<R>) -> Outcome<Value> {
     };
     let folder = pickle.strip_suffix("data.pkl").unwrap_or_default().to_string();
     let order = format!("{folder}byteorder");
-    if archive.size(&order).is_some_and(|size| size > 16) || archive.size(&order).is_some() && archive.entry(&order)? != b"little" {
+    if archive.size(&order).is_some_and(|size| size > 16) || archive.size(&order).is_some() && archive.entry(&order)? != b"little"
+    {
         return refuse("expected storages in little-endian order");
     }
     let (bytes, length) = (archive.entry(pickle)?, archive.len());

@@ -150,7 +150,10 @@ fn matrix(path: &Path, size: [i64; 2]) -> Result<Tensor> {
     let read = super::npy(path)?;
     match read.size() == size && matches!(read.kind(), Kind::Half | Kind::Float) {
         true => Ok(read),
-        false => Err(wrong(path, format!("expected float16 or float32 {size:?} as the metadata says, got {:?} {:?}", read.kind(), read.size()))),
+        false => Err(wrong(
+            path,
+            format!("expected float16 or float32 {size:?} as the metadata says, got {:?} {:?}", read.kind(), read.size()),
+        )),
     }
 }
 

@@ -47,7 +47,9 @@ impl Value {
     pub fn int(&self) -> Result<i64> {
         match self {
             Value::Int(value) => Ok(*value),
-            Value::Tensor(tensor) if tensor.numel() == 1 && integer(tensor.kind()) => Ok(tensor.f_int64_value(&vec![0; tensor.dim()])?),
+            Value::Tensor(tensor) if tensor.numel() == 1 && integer(tensor.kind()) => {
+                Ok(tensor.f_int64_value(&vec![0; tensor.dim()])?)
+            }
             _ => self.not("an integer"),
         }
     }
@@ -124,7 +126,9 @@ impl Value {
     pub fn get(&self, key: &str) -> Result<&Value> {
         // As in Python, the last of equal keys counts.
         let found = self.entries()?.iter().rfind(|(stored, _)| matches!(stored, Value::Text(text) if text == key));
-        found.map(|(_, value)| value).ok_or_else(|| Error::data(format!("key {key:?}"), format!("expected one of {}", listed(&self.keys()))))
+        found
+            .map(|(_, value)| value)
+            .ok_or_else(|| Error::data(format!("key {key:?}"), format!("expected one of {}", listed(&self.keys()))))
     }
 
     fn not<T>(&self, expected: &str) -> Result<T> {

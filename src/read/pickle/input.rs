@@ -96,7 +96,9 @@ impl<'a> Input<'a> {
                 }
             };
             let code = after.get(1..=digits).and_then(|hex| u32::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-            let Some(character) = code.and_then(char::from_u32) else { return refuse("a damaged escape in a text of the pickle") };
+            let Some(character) = code.and_then(char::from_u32) else {
+                return refuse("a damaged escape in a text of the pickle");
+            };
             text.push(character);
             rest = &after[digits + 1..];
         }

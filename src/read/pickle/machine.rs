@@ -47,6 +47,9 @@ impl<'a, 's> Machine<'a, 's> {
             self.step(opcode)?;
         }
         let top = self.pop()?;
+        if !self.stack.is_empty() || !self.marks.is_empty() {
+            return refuse("not a pickle: values are left on its stack");
+        }
         if self.input.left() > 0 {
             return refuse(format!("{} bytes follow the end of the pickle", self.input.left()));
         }

@@ -70,7 +70,9 @@ impl<'a> Machine<'a, '_> {
     /// The storage of a torch archive that a persistent id names.
     pub(super) fn persistent(&mut self, id: Id) -> Outcome<Node<'a>> {
         let parts = self.tuple(id)?;
-        let [tag, class, key, _, count] = *parts.as_slice() else { return refuse("a persistent id that `torch.save` does not write") };
+        let [tag, class, key, _, count] = *parts.as_slice() else {
+            return refuse("a persistent id that `torch.save` does not write");
+        };
         let Node::Known(Known::Storage(kind)) = *self.node(class) else {
             return refuse("a persistent id whose class is not a torch storage");
         };
