@@ -113,19 +113,19 @@ fn pickles_that_lie() {
     let deep = [vec![b']'; 5000], vec![b'a'; 4999], b".".to_vec()].concat();
     says(bytes::pickle(&deep), &["nested deeper than 100"]);
     says(bytes::pickle(b"]q\x00h\x00a."), &["containing themselves"]);
-    let mut laughs = b"]q\x00".to_vec();
+    let mut laughs = b"]q\x000".to_vec();
     for level in 1..60u8 {
         laughs.extend(b"(");
         laughs.extend([b'h', level - 1].repeat(10));
-        laughs.extend([b't', b'q', level]);
+        laughs.extend([b't', b'q', level, b'0']);
     }
-    laughs.push(b'.');
+    laughs.extend([b'h', 59, b'.']);
     says(bytes::pickle(&laughs), &["far more memory than the file"]);
     // One stored text, encoded again and again.
     let mut again = b"c_codecs\nencode\nq\x000X\x00\x00\x02\x00".to_vec();
     again.extend([b'x'; 1 << 17]);
-    again.extend(b"q\x01X\x06\x00\x00\x00latin1q\x02");
-    again.extend(b"h\x00h\x01h\x02\x86R".repeat(1 << 10));
+    again.extend(b"q\x010X\x06\x00\x00\x00latin1q\x02");
+    again.extend(b"h\x00h\x01h\x02\x86R0".repeat(1 << 10));
     again.push(b'.');
     says(bytes::pickle(&again), &["far more memory than the file"]);
 }

@@ -97,11 +97,11 @@ impl Draws {
     }
 }
 
-/// One to four of: a flipped bit, a telling byte, an extreme number, a piece removed, repeated, or taken from another file.
+/// Mostly one, at most four of: a flipped bit, a telling byte, an extreme number, a piece removed, repeated, or taken from another file.
 fn damage(bytes: &mut Vec<u8>, other: &[u8], draws: &mut Draws) {
     const TELLING: &[u8] =
         b"\x00\x01\x7f\x80\xff.(){}[]abcdeghijlopqrstuRQNKMJLXUTSCB\x81\x85\x86\x87\x8a\x8b\x8e\x92\x93\x94\x95";
-    for _ in 0..=draws.below(4) {
+    for _ in 0..=draws.below(4) * draws.below(2) {
         let (at, length) = (draws.below(bytes.len()), 1 + draws.below(16));
         let end = (at + length).min(bytes.len());
         match draws.below(7) {
@@ -168,6 +168,6 @@ fn damaged() {
         round += 1;
     }
     // Damage that always stops at the first check would test nothing behind it.
-    assert!(read * 50 > runs && read * 2 < runs, "{read} of {runs} damaged files were read");
+    assert!(read * 50 > runs && read * 4 < runs, "{read} of {runs} damaged files were read");
     eprintln!("{runs} damaged files, {read} read, {:.1} s", begin.elapsed().as_secs_f64());
 }
