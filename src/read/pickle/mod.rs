@@ -4,6 +4,7 @@ mod input;
 mod machine;
 mod node;
 mod object;
+mod stack;
 
 use std::path::Path;
 
