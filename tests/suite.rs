@@ -19,6 +19,7 @@ mod oracles;
 mod plot;
 mod products;
 mod projection;
+mod read;
 mod readme;
 mod representer;
 mod retrain;
