@@ -24,6 +24,7 @@ pub use crate::{
     retrain::{LeaveOneOut, Newton, OneStep},
     scores::Scores,
     snapshot::{Of, Snapshot},
+    store::{Kept, Recording, Shard, Store},
     task::Task,
     train::{Keep, Optimizer, Schedule, Trainer},
 };

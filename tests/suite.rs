@@ -18,5 +18,6 @@ mod readme;
 mod retrain;
 mod solvers;
 mod statistics;
+mod store;
 mod tasks;
 mod training;
