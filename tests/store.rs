@@ -71,15 +71,13 @@ fn every_method_scores_from_a_store_as_without() {
         let store = Store::record(&folder.0, &task, &train, &default()).unwrap();
         store.check().unwrap();
         let stored = task.clone().with_store(&store, &train).unwrap();
-        for method in tasks::methods() {
-            if name == "loop" && tasks::needs_tape(method.as_ref()) {
-                continue;
-            }
-            let scores = |task: &Task| method.fit(task, &train).unwrap().score(&test).unwrap();
-            let (mine, truth) = (scores(&stored), scores(&task));
-            assert!(mine.tensor().equal(truth.tensor()), "{} on {name}: {:.1e}", method.name(), difference(mine.tensor(), truth.tensor()));
-            let own = |task: &Task| method.fit(task, &train).unwrap().self_scores();
-            if let (Ok(mine), Ok(truth)) = (own(&stored), own(&task)) {
+        // All methods on one network, whose layers have outer products at several positions and table rows; some on the others.
+        let some = ["GradDot", "GradCos", "TracIn", "Influence (DataInf)"];
+        for method in tasks::methods().into_iter().filter(|method| name == "sequence" || some.contains(&method.name().as_str())) {
+            let (from_disk, computed) = (method.fit(&stored, &train).unwrap(), method.fit(&task, &train).unwrap());
+            let (mine, truth) = (from_disk.matrix(&test).unwrap(), computed.matrix(&test).unwrap());
+            assert!(mine.equal(&truth), "{} on {name}: {:.1e}", method.name(), difference(&mine, &truth));
+            if let (Ok(mine), Ok(truth)) = (from_disk.self_scores(), computed.self_scores()) {
                 assert!(mine.equal(&truth), "self-influence, {} on {name}", method.name());
             }
         }
@@ -168,7 +166,7 @@ fn numpy_layout_and_table() {
     assert_eq!(table.height(), 6);
     let column = |name: &str| table.column(name).unwrap().clone();
     assert_eq!(column("rows").u32().unwrap().into_no_null_iter().collect::<Vec<_>>(), [10, 10, 4, 10, 10, 4]);
-    assert!(column("whole").bool().unwrap().all() && column("bytes").u64().unwrap().into_no_null_iter().all(|bytes| bytes > 1000));
+    assert!(column("whole").bool().unwrap().all() && column("bytes").u64().unwrap().into_no_null_iter().all(|bytes| bytes > 500));
     let said = format!("{store:?}");
     assert!(said.contains("factors of the objective log-likelihood") && said.contains("6 of 6 parts"), "{said}");
 }
@@ -217,7 +215,7 @@ fn a_killed_job_resumes() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        says(Store::open(&killed.0), &["parts are missing", "c001/part-00009"]);
+        says(Store::open(&killed.0), &["of 20 parts are missing", "and", "more"]);
     }
     // A process that dies between two files of a part leaves some, and one half written.
     std::fs::write(killed.0.join("c001/part-00009-fc1.input.npy"), b"half").unwrap();
@@ -261,7 +259,14 @@ fn jobs_of_an_array_merge_into_one_store() {
     }
     let folders: Vec<&Path> = own.iter().map(|folder| folder.0.as_path()).collect();
     says(Store::open(folders[0]), &["6 of 10 parts are missing", "c000/part-00001, c000/part-00002, c000/part-00004"]);
-    says(task.clone().with_store(&Store::record(folders[0], &task, &train, &Recording { shard: Shard { index: 0, count: 3 }, ..recording(5) }).unwrap(), &train), &["missing"]);
+    says(
+        task.clone().with_store(
+            &Store::record(folders[0], &task, &train, &Recording { shard: Shard { index: 0, count: 3 }, ..recording(5) })
+                .unwrap(),
+            &train,
+        ),
+        &["missing"],
+    );
     says(Store::merge(merged.0.join("two"), &folders[..2]), &["3 of 10 parts are missing", "c000/part-00002"]);
     let store = Store::merge(&merged.0.join("all"), &folders).unwrap();
     store.check().unwrap();
@@ -289,9 +294,17 @@ fn a_store_of_something_else_is_refused() {
     refuses(&task, &train.head(23).unwrap(), &["number of examples", "expected 24, got 23"]);
     refuses(&task, &clusters(24, 5), &["SHA-256 of the inputs"]);
     refuses(&task, &dataset::flip_labels(&train, 5, 0).unwrap(), &["SHA-256 of the targets"]);
-    refuses(&task, &clusters(30, 1).head(24).unwrap().select(&(0..24).rev().collect::<Vec<_>>()).unwrap(), &["SHA-256 of the inputs"]);
+    refuses(
+        &task,
+        &clusters(30, 1).head(24).unwrap().select(&(0..24).rev().collect::<Vec<_>>()).unwrap(),
+        &["SHA-256 of the inputs"],
+    );
     refuses(&task.clone().with_objective(Margin), &train, &["gradients of", "log-likelihood", "margin"]);
-    refuses(&tasks::logistic().train(&tasks::trainer(), &train).unwrap(), &train, &["architecture", "[6, 4]", "[3, 4]"]);
+    refuses(
+        &tasks::logistic().train(&tasks::trainer(), &train).unwrap(),
+        &train,
+        &["architecture", "expected fc1.bias [6], got linear.bias [3]"],
+    );
     let longer = tasks::mlp().train(&Trainer { epochs: 7, ..tasks::trainer() }, &train).unwrap();
     says(longer.with_store(&store, &train), &["expected run 0, step 15; run 0, step 18, got run 0, step 21"]);
     // The same parameters and names, another function.
@@ -343,17 +356,18 @@ fn cut_and_changed_files_are_named_and_written_again() {
         (&|| std::fs::remove_file(&file).unwrap(), &["part-00001-fc1.delta.npy", "No such file"]),
         (&|| std::fs::remove_file(&note).unwrap(), &["1 of 6 parts are missing: c000/part-00001"]),
         (&|| edit(&note, &|content| content.truncate(40)), &["part-00001.json", "not the expected JSON"]),
-        (&|| replace(&note, "\"rows\": 10", "\"rows\": 9"), &["part-00001.json", "expected 10 examples from 10, got 9 from 10"]),
-        (&|| replace(&note, "      6\n", "      7\n"), &["part-00001-fc1.delta.npy", "expected", "bytes"]),
-        (&|| replace(&note, "\"float32\"", "\"float64\""), &["part-00001.json", "dtype"]),
-        (&|| replace(&note, "part-00001-fc1.delta.npy", "../../x"), &["part-00001.json", "names a file that is not its own"]),
+        (&|| replace(&note, "\"rows\": 10", "\"rows\": 9"), &["part-00001.json", "was changed"]),
+        (&|| replace(&note, "      6\n", "      7\n"), &["part-00001.json", "was changed"]),
+        (&|| replace(&note, "\"float32\"", "\"float64\""), &["part-00001.json", "was changed"]),
+        (&|| replace(&note, "part-00001-fc1.delta.npy", "../../x"), &["part-00001.json", "was changed"]),
     ];
     for (damage, parts) in damages {
         Store::record(&folder.0, &task, &train, &recording(10)).unwrap();
         assert_same_files(&whole.0, &folder.0);
         damage();
         // At the border, or at the latest when the part is read; never a score from it.
-        let read = Store::open(&folder.0).and_then(|store| GradDot::default().fit(&task.clone().with_store(&store, &train)?, &train)?.score(&train));
+        let read = Store::open(&folder.0)
+            .and_then(|store| GradDot::default().fit(&task.clone().with_store(&store, &train)?, &train)?.score(&train));
         says(read, parts);
     }
     let store = Store::record(&folder.0, &task, &train, &recording(10)).unwrap();

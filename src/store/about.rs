@@ -78,7 +78,14 @@ pub(super) fn number(task: &Task, of: Of) -> String {
 }
 
 impl About {
-    pub fn new(task: &Task, layout: &Layout, train: &Dataset, recording: &Recording, batch: usize, part_rows: usize) -> Result<About> {
+    pub fn new(
+        task: &Task,
+        layout: &Layout,
+        train: &Dataset,
+        recording: &Recording,
+        batch: usize,
+        part_rows: usize,
+    ) -> Result<About> {
         Ok(About {
             format: FORMAT,
             ascribe: env!("CARGO_PKG_VERSION").into(),
@@ -119,8 +126,12 @@ impl About {
             && [of_name(Of::Objective), of_name(Of::Measurement)].contains(&self.of.as_str())
             && (self.kept == "features") == self.projection.is_some();
         match (self.format == FORMAT, sound) {
-            (false, _) => Err(Error::data(name, format!("a store of format {FORMAT} is read, this one has format {}", self.format))),
-            (true, false) => Err(Error::data(name, "store.json contradicts itself (examples, parts, checkpoints, kind or projection)")),
+            (false, _) => {
+                Err(Error::data(name, format!("a store of format {FORMAT} is read, this one has format {}", self.format)))
+            }
+            (true, false) => {
+                Err(Error::data(name, "store.json contradicts itself (examples, parts, checkpoints, kind or projection)"))
+            }
             (true, true) => Ok(()),
         }
     }

@@ -49,7 +49,8 @@ impl Attached {
         let first = task.snapshot(0)?;
         about.check_number(&name, of_name(about.of()), &number(task, about.of()))?;
         about.check_parameters(&name, &parameters(first.layout()))?;
-        let digests = (digest::of_tensor(train.inputs())?, digest::of_tensor(train.targets())?, digest::of_ids(&train.examples()));
+        let digests =
+            (digest::of_tensor(train.inputs())?, digest::of_tensor(train.targets())?, digest::of_ids(&train.examples()));
         about.check_data(&name, train.len(), &digests.0, &digests.1, &digests.2)?;
         let position = |checkpoint: &Checkpoint| Ok((checkpoint.clone(), about.position(&name, checkpoint)?));
         let checkpoints = task.checkpoints().iter().map(position).collect::<Result<Vec<_>>>()?;
@@ -95,7 +96,9 @@ impl Attached {
     /// Whether it is about this number of these examples.
     fn is_of(&self, of: Of, data: &Dataset) -> bool {
         let equal = |a: &Tensor, b: &Tensor| {
-            a.kind() == b.kind() && a.size() == b.size() && (same(a, b) && a.stride() == b.stride() || a.f_equal(b).unwrap_or(false))
+            a.kind() == b.kind()
+                && a.size() == b.size()
+                && (same(a, b) && a.stride() == b.stride() || a.f_equal(b).unwrap_or(false))
         };
         let train = &self.train;
         of == self.of && equal(train.inputs(), data.inputs()) && equal(train.targets(), data.targets())

@@ -32,11 +32,7 @@ pub(super) struct Place {
 impl Place {
     fn new(block: &Block, layout: &Layout) -> Place {
         let name = |entry: &Entry| layout.entries().contains(entry).then(|| entry.name.clone());
-        Place {
-            layer: block.name.clone(),
-            weight: name(&block.columns.weight),
-            bias: block.columns.bias.as_ref().and_then(name),
-        }
+        Place { layer: block.name.clone(), weight: name(&block.columns.weight), bias: block.columns.bias.as_ref().and_then(name) }
     }
 
     fn columns(&self, layout: &Layout) -> Result<Columns> {
@@ -45,7 +41,10 @@ impl Place {
             entry.ok_or_else(|| Error::layer(&self.layer, format!("the store has a parameter {name}, the network has not")))
         };
         let all = || Entry { name: "all".into(), shape: vec![layout.p()], offset: 0, len: layout.p() };
-        Ok(Columns { weight: self.weight.as_ref().map_or_else(|| Ok(all()), find)?, bias: self.bias.as_ref().map(find).transpose()? })
+        Ok(Columns {
+            weight: self.weight.as_ref().map_or_else(|| Ok(all()), find)?,
+            bias: self.bias.as_ref().map(find).transpose()?,
+        })
     }
 }
 

@@ -214,7 +214,10 @@ impl Store {
         let rows = self.about.part_rows as i64;
         if checkpoint >= self.about.checkpoints.len() || start < 0 || start >= end || end > self.about.examples as i64 {
             let expected = format!("examples of 0 to {} at {} checkpoints", self.about.examples, self.about.checkpoints.len());
-            return Err(Error::data(self.name(), format!("expected {expected}, got {start} to {end} at checkpoint {checkpoint}")));
+            return Err(Error::data(
+                self.name(),
+                format!("expected {expected}, got {start} to {end} at checkpoint {checkpoint}"),
+            ));
         }
         let mut layers: Vec<Vec<Arrays>> = Vec::new();
         for part in start / rows..=(end - 1) / rows {

@@ -14,12 +14,8 @@ use crate::file::write_aside;
 const CHUNK: usize = 1 << 20;
 
 /// What can be stored; the name that numpy has for it, and ours.
-const KINDS: [(Kind, &str, &str); 4] = [
-    (Kind::Float, "<f4", "float32"),
-    (Kind::Half, "<f2", "float16"),
-    (Kind::Int64, "<i8", "int64"),
-    (Kind::Bool, "|b1", "bool"),
-];
+const KINDS: [(Kind, &str, &str); 4] =
+    [(Kind::Float, "<f4", "float32"), (Kind::Half, "<f2", "float16"), (Kind::Int64, "<i8", "int64"), (Kind::Bool, "|b1", "bool")];
 
 pub(super) fn kind_name(kind: Kind) -> Result<&'static str> {
     let known = KINDS.iter().find(|(k, _, _)| *k == kind).map(|(_, _, name)| *name);

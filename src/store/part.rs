@@ -4,6 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use flate2::Crc;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -26,6 +27,8 @@ pub(super) struct Note {
     pub start: usize,
     pub rows: usize,
     pub layers: Vec<Layer>,
+    /// CRC-32 of the above.
+    crc32: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +52,12 @@ struct Array {
 }
 
 impl Note {
+    fn sum(&self) -> u32 {
+        let mut crc = Crc::new();
+        crc.update(&serde_json::to_vec(&(self.start, self.rows, &self.layers)).unwrap_or_default());
+        crc.sum()
+    }
+
     fn arrays(&self) -> impl Iterator<Item = &Array> {
         self.layers.iter().flat_map(|layer| &layer.arrays)
     }
@@ -99,10 +108,16 @@ impl Unit {
             return Ok(None);
         }
         let note: Note = read_json(&path)?;
+        if note.crc32 != note.sum() {
+            return Err(Error::data(path.display().to_string(), "it was changed after it was written"));
+        }
         for array in note.arrays() {
             // A note is data from outside: its names must not lead out of the folder.
             if !array.file.starts_with(&self.stem()) || array.file.contains(['/', '\\']) {
-                return Err(Error::data(path.display().to_string(), format!("names a file that is not its own, {:?}", array.file)));
+                return Err(Error::data(
+                    path.display().to_string(),
+                    format!("names a file that is not its own, {:?}", array.file),
+                ));
             }
             npy::check(&self.folder(dir).join(&array.file), array.bytes, array.crc32, read)?;
         }
@@ -118,7 +133,9 @@ impl Unit {
             Ok(()) => Ok(Claim::Mine(Lock { path, file: Some(file) })),
             Err(TryLockError::WouldBlock) => Ok(Claim::Taken),
             // A file system without locks: parts still appear whole, at worst twice.
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(Claim::Mine(Lock { path, file: None })),
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {
+                Ok(Claim::Mine(Lock { path, file: None }))
+            }
             Err(TryLockError::Error(error)) => Err(Error::io(&path, error)),
         }
     }
@@ -151,7 +168,7 @@ impl Unit {
     }
 
     fn write_all(self, dir: &Path, start: usize, layers: &[Arrays], half: bool) -> Result<Note> {
-        let mut note = Note { start, rows: 0, layers: Vec::new() };
+        let mut note = Note { start, rows: 0, layers: Vec::new(), crc32: 0 };
         let mut taken: Vec<String> = Vec::new();
         for layer in layers {
             let name = unused(layer.places.first().filter(|_| layer.places.len() == 1), &mut taken);
@@ -170,6 +187,7 @@ impl Unit {
             }
             note.layers.push(Layer { shape: layer.shape, places: layer.places.clone(), arrays });
         }
+        note.crc32 = note.sum();
         write_json(&self.note_path(dir), &note)?;
         Ok(note)
     }

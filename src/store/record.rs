@@ -55,7 +55,8 @@ impl Store {
         let task = &task.clone().without_stores();
         let mut member = Member::new(task, 0, &recording.keep)?;
         let store = Store::begin(dir.as_ref(), about(task, train, recording, &member)?)?;
-        let mine: Vec<Unit> = store.units().enumerate().filter(|(at, _)| recording.shard.has(*at)).map(|(_, unit)| unit).collect();
+        let mine: Vec<Unit> =
+            store.units().enumerate().filter(|(at, _)| recording.shard.has(*at)).map(|(_, unit)| unit).collect();
         let mut progress = Progress::new("recording", mine.len() as u64);
         let mut later = Vec::new();
         for unit in mine {

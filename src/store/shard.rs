@@ -47,7 +47,9 @@ impl Shard {
         let (id, count) = match (number("SLURM_ARRAY_TASK_ID")?, number("SLURM_ARRAY_TASK_COUNT")?) {
             (None, None) => return Ok(Shard::whole()),
             (Some(id), Some(count)) => (id, count),
-            (Some(_), None) => return Err(Error::option("SLURM_ARRAY_TASK_COUNT", "the number of tasks in the array", "nothing")),
+            (Some(_), None) => {
+                return Err(Error::option("SLURM_ARRAY_TASK_COUNT", "the number of tasks in the array", "nothing"));
+            }
             (None, Some(_)) => return Err(Error::option("SLURM_ARRAY_TASK_ID", "the number of this task", "nothing")),
         };
         let (least, step) = (number("SLURM_ARRAY_TASK_MIN")?.unwrap_or(0), number("SLURM_ARRAY_TASK_STEP")?.unwrap_or(1));
