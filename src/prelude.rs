@@ -29,6 +29,7 @@ pub use crate::{
     retrain::{LeaveOneOut, Newton, OneStep, Retrained, Retraining, Subsets, TrajectoryLeaveOneOut},
     scores::Scores,
     snapshot::{Of, Snapshot},
+    store::{Kept, Recording, Shard, Store},
     task::Task,
     train::{Keep, Optimizer, Schedule, Trainer},
 };

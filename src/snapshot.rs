@@ -11,6 +11,7 @@ use crate::error::{Error, Result, guarded};
 use crate::gradient::{Gradients, Layout, backward};
 use crate::measurement::Measurement;
 use crate::model::{Model, Record, Tape, Thinning};
+use crate::store::{Attached, Stored};
 use crate::task::{Architecture, Task};
 
 /// Initial weights come from libtorch's generator, which is one per process; whoever seeds it draws under this lock.
@@ -50,6 +51,8 @@ pub struct Snapshot {
     /// Whether the tape suffices, once it is known.
     taped: OnceCell<bool>,
     thinning: Option<Thinning>,
+    /// Recorded gradients of this checkpoint.
+    stores: Vec<Attached>,
     _store: nn::VarStore,
 }
 
@@ -86,6 +89,7 @@ impl Snapshot {
             learning_rate: 0.0,
             taped: OnceCell::new(),
             thinning: None,
+            stores: Vec::new(),
             _store: store,
         })
     }
@@ -96,6 +100,9 @@ impl Snapshot {
         snapshot.name = checkpoint.name();
         snapshot.learning_rate = checkpoint.learning_rate;
         snapshot.thinning = checkpoint.thinning;
+        // Gradients of a thinned network are others than those of its weights.
+        let stores = if checkpoint.thinning.is_none() { task.stores.as_slice() } else { &[] };
+        snapshot.stores = stores.iter().filter_map(|store| store.at(checkpoint)).collect();
         let mut wrong = Vec::new();
         for (name, mut tensor) in snapshot.named_tensors() {
             match checkpoint.tensor(&name) {
@@ -187,6 +194,32 @@ impl Snapshot {
         let mut tape = Tape::off();
         let _ = no_grad(|| self.network.forward(inputs, &mut tape));
         tape.dropouts().to_vec()
+    }
+
+    /// Recorded gradients of a dataset, if there are any.
+    pub(crate) fn stored(&self, of: Of, data: &Dataset) -> Option<Stored<'_>> {
+        self.stores.iter().find_map(|store| store.gradients(of, data, &self.layout))
+    }
+
+    /// Recorded features of a dataset, `[n, k]`; `None` where the task has no features of it.
+    ///
+    /// `projection` is the name of the projection and `member` what it was fitted with: the position of the checkpoint in the task that
+    /// recorded. Errors: [`Error::Data`] if there are features of these examples, but by other projections.
+    pub fn stored_features(&self, of: Of, data: &Dataset, projection: &str, member: u64) -> Result<Option<Tensor>> {
+        let mut others = Vec::new();
+        for (name, position, features) in self.stores.iter().filter_map(|store| store.features(of, data)) {
+            if (name, position as u64) == (projection, member) {
+                return Ok(Some(features()?));
+            }
+            others.push(format!("{name}, member {position}"));
+        }
+        match others.is_empty() {
+            true => Ok(None),
+            false => {
+                let reason = format!("expected features by {projection}, member {member}; got a store by {}", others.join("; "));
+                Err(Error::data(data.name(), reason))
+            }
+        }
     }
 
     /// Runs the network on a recording tape; gives outputs and what each layer saw.

@@ -26,6 +26,7 @@ mod retrain;
 mod retrained;
 mod solvers;
 mod statistics;
+mod store;
 mod tasks;
 mod training;
 mod trak;
