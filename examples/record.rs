@@ -67,7 +67,12 @@ fn record(weights: &Path, store: &Path) -> Result<()> {
     let notes = table.column("note")?.str()?;
     let count = |word: &str| notes.iter().flatten().filter(|note| note.starts_with(word)).count();
     let (written, found) = (count("written"), count("found"));
-    println!("job {} of {}: {written} parts written, {found} found, {:.1} s", shard.index, shard.count, start.elapsed().as_secs_f64());
+    println!(
+        "job {} of {}: {written} parts written, {found} found, {:.1} s",
+        shard.index,
+        shard.count,
+        start.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
