@@ -252,10 +252,10 @@ fn jobs_of_an_array_merge_into_one_store() {
     let (whole, shared, merged) = (Folder::new("store-one"), Folder::new("store-array"), Folder::new("store-merged"));
     Store::record(&whole.0, &task, &train, &recording(5)).unwrap();
     let own: Vec<Folder> = (0..3).map(|index| Folder::new(&format!("store-job-{index}"))).collect();
-    for index in 0..3 {
+    for (index, folder) in own.iter().enumerate() {
         let mine = Recording { shard: Shard { index, count: 3 }, ..recording(5) };
         Store::record(&shared.0, &task, &train, &mine).unwrap();
-        Store::record(&own[index].0, &task, &train, &mine).unwrap();
+        Store::record(&folder.0, &task, &train, &mine).unwrap();
     }
     let folders: Vec<&Path> = own.iter().map(|folder| folder.0.as_path()).collect();
     says(Store::open(folders[0]), &["6 of 10 parts are missing", "c000/part-00001, c000/part-00002, c000/part-00004"]);
@@ -268,7 +268,7 @@ fn jobs_of_an_array_merge_into_one_store() {
         &["missing"],
     );
     says(Store::merge(merged.0.join("two"), &folders[..2]), &["3 of 10 parts are missing", "c000/part-00002"]);
-    let store = Store::merge(&merged.0.join("all"), &folders).unwrap();
+    let store = Store::merge(merged.0.join("all"), &folders).unwrap();
     store.check().unwrap();
     assert_same_files(&whole.0, &merged.0.join("all"));
     assert_same_files(&whole.0, &shared.0);

@@ -53,9 +53,12 @@ pub(crate) fn each_batch(
     let stored = snapshot.stored(of, data);
     let mut start = 0;
     while start < n {
-        let end = (start + size).min(n);
+        let mut end = (start + size).min(n);
         let gradients = match &stored {
-            Some(stored) => stored.read(start, end)?,
+            Some(stored) => {
+                end = stored.end(start, end);
+                stored.read(start, end)?
+            }
             None => {
                 let (inputs, targets) = data.slice(start, end);
                 guarded(|| Gradients::compute(snapshot, of, &inputs, &targets))?

@@ -33,7 +33,20 @@ pub(crate) struct Stored<'a> {
     layout: &'a Arc<Layout>,
 }
 
+/// Bytes of formed gradients that are read at once.
+const FORMED_BYTES: i64 = 64 << 20;
+
 impl Stored<'_> {
+    /// The end of a batch that may go from `start` to `end`. Factors keep it, so that products have the shapes of computed ones; formed
+    /// gradients are cut to what memory allows, and within a part, so that nothing is copied.
+    pub fn end(&self, start: i64, end: i64) -> i64 {
+        if self.store.about.kept != "rows" {
+            return end;
+        }
+        let rows = self.store.about.part_rows as i64;
+        end.min((start / rows + 1) * rows).min(start + (FORMED_BYTES / (4 * self.layout.p())).max(1))
+    }
+
     /// Gradients of the examples `start..end`.
     pub fn read(&self, start: i64, end: i64) -> Result<Gradients> {
         self.store.gradients(self.checkpoint, start, end, self.layout)

@@ -13,7 +13,7 @@ pub enum Kept {
     /// As the factors of each layer, input and output gradient: exact, and for wide layers a small part of the formed size.
     #[default]
     Factors,
-    /// Formed, `[n, p]`.
+    /// Formed, `[n, p]`: the columns of each layer one after another, weight then bias.
     Rows,
     /// Projected, `[n, k]`.
     Features(Arc<dyn Projection>),
