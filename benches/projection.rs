@@ -16,7 +16,9 @@ use std::{env, fs};
 
 use ascribe::gradient::Layout;
 use ascribe::prelude::*;
-use ascribe::projection::{Elementwise, FactoredSparse, Gaussian, Grass, Hadamard, Kronecker, Rademacher, RandomMask, SparseJl};
+use ascribe::projection::{
+    Elementwise, FactoredSparse, Gaussian, Grass, Hadamard, Kronecker, Rademacher, RandomMask, SparseJl, TensorSketch,
+};
 use ascribe::tch::{Device, Kind};
 
 use measure::Times;
@@ -69,7 +71,7 @@ fn whole(table: &mut Table, copy: f64, quick: bool) -> Outcome<()> {
     let (batches, gradients) = (11, snapshot.gradients(Of::Objective, &data)?);
     let (p, n, dim) = (snapshot.p(), batches * gradients.n(), 512);
     let rows = gradients.dense()?;
-    let kinds: [Box<dyn Projection>; 10] = [
+    let kinds: [Box<dyn Projection>; 11] = [
         Box::new(Gaussian { dim, ..default() }),
         Box::new(Rademacher { dim, ..default() }),
         Box::new(SparseJl { dim, ..default() }),
@@ -80,6 +82,7 @@ fn whole(table: &mut Table, copy: f64, quick: bool) -> Outcome<()> {
         Box::new(Kronecker { input: 32, output: 16, ..default() }),
         Box::new(FactoredSparse { dim, ..default() }),
         Box::new(Elementwise { dim, ..default() }),
+        Box::new(TensorSketch { dim, ..default() }),
     ];
     for kind in kinds {
         let (projector, fit) = fitted(kind.as_ref(), snapshot.layout())?;
