@@ -6,6 +6,7 @@ use ascribe::gradient::Layout;
 use ascribe::prelude::*;
 use ascribe::projection::{
     Elementwise, Factor, FactoredSparse, Gaussian, Grass, Hadamard, Identity, Kronecker, Rademacher, RandomMask, SparseJl,
+    TensorSketch,
 };
 use ascribe::tch::{self, Device, Kind};
 
@@ -29,6 +30,7 @@ fn kinds(power: u32, seed: u64) -> Vec<Box<dyn Projection>> {
         Box::new(Kronecker { input: 2i64.pow(power), output: 2i64.pow(power), factor: Factor::Mask, seed }),
         Box::new(FactoredSparse { dim, blowup: 4, seed }),
         Box::new(Elementwise { dim, seed }),
+        Box::new(TensorSketch { dim, seed }),
     ]
 }
 
@@ -256,6 +258,7 @@ fn bad_options_and_shapes_are_said() {
         (Box::new(FactoredSparse { dim: 0, ..default() }), ["FactoredSparse.dim", "got 0"]),
         (Box::new(FactoredSparse { blowup: 0, ..default() }), ["FactoredSparse.blowup", "got 0"]),
         (Box::new(Elementwise { dim: 0, ..default() }), ["Elementwise.dim", "got 0"]),
+        (Box::new(TensorSketch { dim: 0, ..default() }), ["TensorSketch.dim", "got 0"]),
     ];
     for (kind, parts) in bad {
         says(kind.fit(&layout, 0).map(|_| ()), &parts);

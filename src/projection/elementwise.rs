@@ -52,7 +52,7 @@ impl Projection for Elementwise {
 
     fn fit(&self, layout: &Arc<Layout>, member: u64) -> Result<Box<dyn Projector>> {
         check_dim("Elementwise.dim", self.dim)?;
-        PerLayer::new(layout, Draw::new(self.seed, member), |layer, draw| match layer.sides() {
+        PerLayer::fit(layout, Draw::new(self.seed, member), |layer, draw| match layer.sides() {
             Some((outputs, inputs)) if outputs * inputs > self.dim => Map::Matrix {
                 output: Side::normals(outputs, self.dim, draw.of(0)),
                 input: Side::normals(inputs, self.dim, draw.of(1)),

@@ -60,7 +60,7 @@ impl Projection for FactoredSparse {
             return Err(Error::option("FactoredSparse.blowup", "at least 1", self.blowup));
         }
         let side = self.dim.saturating_mul(self.blowup).isqrt();
-        PerLayer::new(layout, Draw::new(self.seed, member), |layer, draw| {
+        PerLayer::fit(layout, Draw::new(self.seed, member), |layer, draw| {
             let Some((outputs, inputs)) = layer.sides() else { return Map::vector(layer.columns.len(), self.dim, draw) };
             let (output, input) = (Side::mask(outputs, side, draw.of(0)), Side::mask(inputs, side, draw.of(1)));
             let products = output.k() * input.k();

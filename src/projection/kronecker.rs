@@ -78,7 +78,7 @@ impl Projection for Kronecker {
             Factor::Gaussian => Side::gaussian,
             Factor::Mask => Side::mask,
         };
-        PerLayer::new(layout, Draw::new(self.seed, member), |layer, draw| match layer.sides() {
+        PerLayer::fit(layout, Draw::new(self.seed, member), |layer, draw| match layer.sides() {
             Some((outputs, inputs)) => Map::Matrix {
                 output: side(outputs, self.output, draw.of(0)),
                 input: side(inputs, self.input, draw.of(1)),
