@@ -11,7 +11,7 @@ use crate::error::{Error, Result, guarded};
 use crate::gradient::{Gradients, Layout, backward};
 use crate::measurement::Measurement;
 use crate::model::{Model, Record, Tape, Thinning};
-use crate::store::{Attached, Stored};
+use crate::store::{Attached, Stored, StoredRows};
 use crate::task::{Architecture, Task};
 
 /// Initial weights come from libtorch's generator, which is one per process; whoever seeds it draws under this lock.
@@ -152,9 +152,13 @@ impl Snapshot {
     }
 
     pub(crate) fn measurement(&self, of: Of) -> &dyn Measurement {
+        self.number(of).as_ref()
+    }
+
+    pub(crate) fn number(&self, of: Of) -> &Arc<dyn Measurement> {
         match of {
-            Of::Objective => self.objective.as_ref(),
-            Of::Measurement => self.measurement.as_ref(),
+            Of::Objective => &self.objective,
+            Of::Measurement => &self.measurement,
         }
     }
 
@@ -198,7 +202,7 @@ impl Snapshot {
 
     /// Recorded gradients of a dataset, if there are any.
     pub(crate) fn stored(&self, of: Of, data: &Dataset) -> Option<Stored<'_>> {
-        self.stores.iter().find_map(|store| store.gradients(of, data, &self.layout))
+        self.stores.iter().find_map(|store| store.gradients(self.number(of), data, &self.layout))
     }
 
     /// Recorded features of a dataset, `[n, k]`; `None` where the task has no features of it.
@@ -206,10 +210,15 @@ impl Snapshot {
     /// `projection` is the name of the projection and `member` what it was fitted with: the position of the checkpoint in the task that
     /// recorded. Errors: [`Error::Data`] if there are features of these examples, but by other projections.
     pub fn stored_features(&self, of: Of, data: &Dataset, projection: &str, member: u64) -> Result<Option<Tensor>> {
+        self.stored_rows(of, data, projection, member)?.map(|rows| rows(0, data.len() as i64)).transpose()
+    }
+
+    /// What reads the recorded features of some of the examples, from a first to before a last.
+    pub(crate) fn stored_rows(&self, of: Of, data: &Dataset, projection: &str, member: u64) -> Result<Option<StoredRows<'_>>> {
         let mut others = Vec::new();
-        for (name, position, features) in self.stores.iter().filter_map(|store| store.features(of, data)) {
+        for (name, position, rows) in self.stores.iter().filter_map(|store| store.features(self.number(of), data)) {
             if (name, position as u64) == (projection, member) {
-                return Ok(Some(features()?));
+                return Ok(Some(rows));
             }
             others.push(format!("{name}, member {position}"));
         }

@@ -9,7 +9,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::measurement::{LogLikelihood, Measurement};
 use crate::model::Model;
-use crate::snapshot::{Of, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::store::{Attached, Store};
 use crate::train::{Trainer, Watch};
 
@@ -53,13 +53,12 @@ impl Task {
     pub fn with_objective(mut self, objective: impl Measurement + 'static) -> Task {
         self.objective = Arc::new(objective);
         self.measurement = self.objective.clone();
-        self.without_stores()
+        self
     }
 
     /// Sets what scores explain on test examples.
     pub fn with_measurement(mut self, measurement: impl Measurement + 'static) -> Task {
         self.measurement = Arc::new(measurement);
-        self.stores.retain(|store| store.of() == Of::Objective);
         self
     }
 
@@ -89,8 +88,8 @@ impl Task {
 
     /// Reads recorded gradients or features of these examples instead of computing them; a task may have several stores.
     ///
-    /// Setting another objective drops the store again, and so does another measurement if it holds gradients of that. Weights that are
-    /// added later are computed.
+    /// A store is read wherever gradients of the number it was made from are asked for, be that as the objective, as the measurement or as
+    /// the output of a method such as [`Trak`](crate::method::Trak); all else is computed.
     ///
     /// Errors: [`Error::Data`] if parts are missing, or if the store was made from other weights, another architecture, other data or
     /// another objective: it names the first difference.

@@ -434,10 +434,48 @@ fn features_are_kept_by_projection_and_member() {
     says(ask(&train, "Columns(seed 2)", 1), &["Columns(seed 2), member 1", "Columns(seed 1), member 1"]);
     says(ask(&train, "Columns(seed 1)", 0), &["member 0", "member 1"]);
     assert!(ask(&clusters(24, 5), "Columns(seed 1)", 1).unwrap().is_none());
-    assert!(snapshot.stored_features(Of::Measurement, &train, "Columns(seed 1)", 1).unwrap().is_none());
+    let other = stored.clone().with_measurement(Margin).snapshot(1).unwrap();
+    assert!(other.stored_features(Of::Measurement, &train, "Columns(seed 1)", 1).unwrap().is_none());
+    assert!(other.stored_features(Of::Objective, &train, "Columns(seed 1)", 1).unwrap().is_some());
     // Features are no gradients: those are computed.
     let scores = |task: &Task| GradDot::default().fit(task, &train).unwrap().score(&clusters(5, 2)).unwrap();
     assert!(scores(&stored).tensor().equal(scores(&task).tensor()));
     let plain = Folder::new("store-no-features");
     says(Store::record(&plain.0, &task, &train, &default()).unwrap().features(0), &["unsupported", "holds factors"]);
+}
+
+/// TRAK asks for gradients of the margin, whatever the task trains; a store of those serves it, as gradients and as features.
+#[test]
+fn trak_reads_what_was_recorded_of_its_output() {
+    let (_, task, train, test) = crate::tasks::all().remove(1);
+    let task = task.with_measurement(Margin);
+    let projection = projection::SparseJl { dim: 8, ..default() };
+    for (trak, kept) in [
+        (Trak::exact(), Kept::Factors),
+        (Trak::new(projection), Kept::Features(std::sync::Arc::new(projection))),
+    ] {
+        let folder = Folder::new(&format!("store-trak-{}", trak.name().len()));
+        let store = Store::record(&folder.0, &task, &train, &Recording { of: Of::Measurement, keep: kept, ..default() }).unwrap();
+        let stored = task.clone().with_store(&store, &train).unwrap();
+        let plain = trak.fit(&task, &train).unwrap().matrix(&test).unwrap();
+        assert_close(&trak.fit(&stored, &train).unwrap().matrix(&test).unwrap(), &plain, 1e-5, &trak.name());
+        // What is read is what is on disk: with another file there, other scores.
+        store_nothing(&folder.0);
+        let altered = trak.fit(&stored, &train).and_then(|fitted| fitted.matrix(&test));
+        assert!(altered.map_or(true, |scores| difference(&scores, &plain) > 0.1), "{}: the store was not read", trak.name());
+    }
+}
+
+/// Every number of every array becomes zero.
+fn store_nothing(folder: &std::path::Path) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        match entry.is_dir() {
+            true => store_nothing(&entry),
+            false if entry.extension().is_some_and(|e| e == "npy") => {
+                let bytes = std::fs::read(&entry).unwrap();
+                std::fs::write(&entry, [&bytes[..128], &vec![0; bytes.len() - 128]].concat()).unwrap();
+            }
+            false => {}
+        }
+    }
 }

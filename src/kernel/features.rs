@@ -20,6 +20,9 @@ pub(super) const BATCH_BYTES: i64 = 256 << 20;
 pub(crate) struct FeatureMap {
     pub snapshot: Rc<Snapshot>,
     pub projector: Box<dyn Projector>,
+    /// Of the projection: features on disk are known by it, and by what it was fitted with.
+    pub name: String,
+    pub member: u64,
 }
 
 impl FeatureMap {
@@ -29,6 +32,13 @@ impl FeatureMap {
 
     /// Calls `each` with the position of the first example and the features of every batch, in order.
     pub fn each(&self, of: Of, data: &Dataset, mut each: impl FnMut(i64, Tensor) -> Result<()>) -> Result<()> {
+        if let Some(stored) = self.snapshot.stored_rows(of, data, &self.name, self.member)? {
+            let n = data.len() as i64;
+            let size = (BATCH_BYTES / (8 * self.k())).clamp(1, n);
+            return (0..n)
+                .step_by(size as usize)
+                .try_for_each(|start| each(start, guarded(|| Ok(stored(start, (start + size).min(n))?.to_kind(Kind::Float)))?));
+        }
         let size = batch_size(&self.snapshot, data, true)?.at_once;
         each_batch(&self.snapshot, of, data, size, |start, gradients| {
             let rows = guarded(|| self.projector.project(&gradients))?;

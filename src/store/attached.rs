@@ -10,21 +10,29 @@ use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::{Gradients, Layout};
-use crate::snapshot::{Of, Snapshot, same};
+use crate::measurement::Measurement;
+use crate::snapshot::{Snapshot, same};
 use crate::task::Task;
 
 /// How far recorded numbers may be from computed ones, relative to the largest: rounding of float32, and of float16.
 const APART: f64 = 1e-3;
 const APART_HALF: f64 = 1e-2;
 
+/// The name of every measurement that gives itself none.
+const CLOSURE: &str = "closure";
+
 /// A store that has been compared with a task and a dataset.
 #[derive(Clone)]
 pub(crate) struct Attached {
     store: Store,
-    of: Of,
+    /// What its gradients are of.
+    number: Arc<dyn Measurement>,
     train: Dataset,
     checkpoints: Vec<(Checkpoint, usize)>,
 }
+
+/// Features of the examples from a first to before a last, `[n, k]`.
+pub(crate) type StoredRows<'a> = Box<dyn Fn(i64, i64) -> Result<Tensor> + 'a>;
 
 /// The gradients of one dataset at one checkpoint.
 pub(crate) struct Stored<'a> {
@@ -67,7 +75,8 @@ impl Attached {
         about.check_data(&name, train.len(), &digests.0, &digests.1, &digests.2)?;
         let position = |checkpoint: &Checkpoint| Ok((checkpoint.clone(), about.position(&name, checkpoint)?));
         let checkpoints = task.checkpoints().iter().map(position).collect::<Result<Vec<_>>>()?;
-        let attached = Attached { store: store.clone(), of: about.of(), train: train.clone(), checkpoints };
+        let number = first.number(about.of()).clone();
+        let attached = Attached { store: store.clone(), number, train: train.clone(), checkpoints };
         if about.projection.is_none() {
             for (at, (_, position)) in attached.checkpoints.iter().enumerate() {
                 attached.compare(&task.snapshot(at)?, *position)?;
@@ -82,7 +91,7 @@ impl Attached {
             let (inputs, targets) = self.train.slice(example, example + 1);
             let stored = self.store.gradients(position, example, example + 1, snapshot.layout())?.dense()?;
             let apart = guarded(|| {
-                let computed = Gradients::compute(snapshot, self.of, &inputs, &targets)?.dense()?;
+                let computed = Gradients::compute(snapshot, self.store.about.of(), &inputs, &targets)?.dense()?;
                 Ok((&stored - &computed).abs().max().double_value(&[]) / computed.abs().max().double_value(&[]).max(1e-6))
             })?;
             let most = if self.store.about.dtype == "float16" { APART_HALF } else { APART };
@@ -95,11 +104,6 @@ impl Attached {
         Ok(())
     }
 
-    /// Which number it holds gradients of.
-    pub fn of(&self) -> Of {
-        self.of
-    }
-
     /// Its part about one checkpoint, to travel with a snapshot.
     pub fn at(&self, checkpoint: &Checkpoint) -> Option<Attached> {
         let found = self.checkpoints.iter().find(|(mine, _)| same_weights(mine, checkpoint))?;
@@ -107,29 +111,36 @@ impl Attached {
     }
 
     /// Whether it is about this number of these examples.
-    fn is_of(&self, of: Of, data: &Dataset) -> bool {
+    fn is_of(&self, number: &Arc<dyn Measurement>, data: &Dataset) -> bool {
         let equal = |a: &Tensor, b: &Tensor| {
             a.kind() == b.kind()
                 && a.size() == b.size()
                 && (same(a, b) && a.stride() == b.stride() || a.f_equal(b).unwrap_or(false))
         };
         let train = &self.train;
-        of == self.of && equal(train.inputs(), data.inputs()) && equal(train.targets(), data.targets())
+        same_number(number, &self.number) && equal(train.inputs(), data.inputs()) && equal(train.targets(), data.targets())
     }
 
     /// Gradients, if it holds those.
-    pub fn gradients<'a>(&'a self, of: Of, data: &Dataset, layout: &'a Arc<Layout>) -> Option<Stored<'a>> {
-        let held = self.store.about.projection.is_none() && self.is_of(of, data);
+    pub fn gradients<'a>(&'a self, number: &Arc<dyn Measurement>, data: &Dataset, layout: &'a Arc<Layout>) -> Option<Stored<'a>> {
+        let held = self.store.about.projection.is_none() && self.is_of(number, data);
         let checkpoint = self.checkpoints.first().filter(|_| held)?.1;
         Some(Stored { store: &self.store, checkpoint, layout })
     }
 
-    /// The name of its projection and the features, if it holds those.
-    pub fn features(&self, of: Of, data: &Dataset) -> Option<(&str, usize, impl Fn() -> Result<Tensor>)> {
+    /// The name of its projection, the checkpoint's position, and what reads the features, if it holds those.
+    pub fn features(&self, number: &Arc<dyn Measurement>, data: &Dataset) -> Option<(&str, usize, StoredRows<'_>)> {
         let projection = self.store.about.projection.as_deref()?;
-        let checkpoint = self.checkpoints.first().filter(|_| self.is_of(of, data))?.1;
-        Some((projection, checkpoint, move || self.store.features(checkpoint)))
+        let checkpoint = self.checkpoints.first().filter(|_| self.is_of(number, data))?.1;
+        let rows = move |start: i64, end: i64| self.store.feature_rows(checkpoint, start as usize, end as usize);
+        Some((projection, checkpoint, Box::new(rows)))
     }
+}
+
+/// Whether two measurements are one: the same object, or two without any settings and of one name, as methods make them.
+fn same_number(a: &Arc<dyn Measurement>, b: &Arc<dyn Measurement>) -> bool {
+    let bare = |x: &Arc<dyn Measurement>| size_of_val(&**x) == 0 && x.name() != CLOSURE;
+    Arc::ptr_eq(a, b) || (bare(a) && bare(b) && a.name() == b.name())
 }
 
 fn same_weights(a: &Checkpoint, b: &Checkpoint) -> bool {

@@ -23,7 +23,7 @@ mod record;
 mod recording;
 mod shard;
 
-pub(crate) use attached::{Attached, Stored};
+pub(crate) use attached::{Attached, Stored, StoredRows};
 pub use recording::{Kept, Recording};
 pub use shard::Shard;
 
