@@ -450,10 +450,8 @@ fn trak_reads_what_was_recorded_of_its_output() {
     let (_, task, train, test) = crate::tasks::all().remove(1);
     let task = task.with_measurement(Margin);
     let projection = projection::SparseJl { dim: 8, ..default() };
-    for (trak, kept) in [
-        (Trak::exact(), Kept::Factors),
-        (Trak::new(projection), Kept::Features(std::sync::Arc::new(projection))),
-    ] {
+    for (trak, kept) in [(Trak::exact(), Kept::Factors), (Trak::new(projection), Kept::Features(std::sync::Arc::new(projection)))]
+    {
         let folder = Folder::new(&format!("store-trak-{}", trak.name().len()));
         let store = Store::record(&folder.0, &task, &train, &Recording { of: Of::Measurement, keep: kept, ..default() }).unwrap();
         let stored = task.clone().with_store(&store, &train).unwrap();

@@ -311,3 +311,90 @@ fn what_cannot_be_is_said() {
     let many = clusters(24_000, 5);
     tasks::says(Trak::default().fit(&wide, &many).map(drop), &["Trak.projection", "24000 train examples", "4.3 GB"]);
 }
+
+/// Two parts: the first 20 parameters and the rest, each with a dense map of its own.
+#[derive(Debug)]
+struct Halves;
+
+struct FittedHalves(Vec<Tensor>, Vec<Part>);
+
+impl Projection for Halves {
+    fn name(&self) -> String {
+        "halves".into()
+    }
+
+    fn fit(&self, layout: &Arc<Layout>, member: u64) -> ascribe::Result<Box<dyn Projector>> {
+        let part = |name: &str, offset: i64, len: i64| Part { name: name.into(), offset, len };
+        // 8 features are fewer than 24 examples, 30 are more: both routes at once.
+        let maps = vec![entries(20, 8, member), entries(layout.p() - 20, 30, member + 7)];
+        Ok(Box::new(FittedHalves(maps, vec![part("first", 0, 8), part("rest", 8, 30)])))
+    }
+}
+
+impl Projector for FittedHalves {
+    fn parts(&self) -> &[Part] {
+        &self.1
+    }
+
+    fn rows(&self, rows: &Tensor) -> ascribe::Result<Tensor> {
+        let rest = rows.size()[1] - 20;
+        Ok(Tensor::cat(&[rows.narrow(1, 0, 20).matmul(&self.0[0]), rows.narrow(1, 20, rest).matmul(&self.0[1])], 1))
+    }
+}
+
+#[test]
+fn blocks_are_influence_of_each_part() {
+    let (_, task, train, test) = tasks::all().remove(1);
+    let task = task.with_measurement(Margin);
+    let member = |c: usize, of: Of, data: &Dataset| {
+        let snapshot = task.snapshot(c).unwrap();
+        let rows = snapshot.gradients(of, data).unwrap().dense().unwrap();
+        Halves.fit(snapshot.layout(), c as u64).unwrap().rows(&rows).unwrap().to_kind(Kind::Double)
+    };
+    // `g' (F + λ)⁻¹ g` of each part, λ a tenth of the mean eigenvalue of its F.
+    let written = |left: &dyn Fn(usize) -> Tensor| {
+        let mut total = Tensor::zeros([1], (Kind::Double, ascribe::tch::Device::Cpu));
+        for c in [0, 1] {
+            let (mine, theirs) = (member(c, Of::Objective, &train), left(c));
+            for (offset, len) in [(0, 8), (8, 30)] {
+                let (g, q) = (mine.narrow(1, offset, len), theirs.narrow(1, offset, len));
+                let fisher = g.transpose(0, 1).matmul(&g) / 24.0;
+                let lambda = 0.1 * fisher.trace().double_value(&[]) / len as f64;
+                let inverse = (fisher + Tensor::eye(len, (Kind::Double, g.device())) * lambda).inverse();
+                total = total + q.matmul(&inverse).matmul(&g.transpose(0, 1)) / 2.0;
+            }
+        }
+        total
+    };
+    let fitted = BlockProjected::new(Halves).fit(&task, &train).unwrap();
+    let scores = fitted.matrix(&test).unwrap();
+    assert_close(&scores, &written(&|c| member(c, Of::Measurement, &test)), 2e-5, "scores");
+    let own = written(&|c| member(c, Of::Objective, &train)).diagonal(0, 0, 1);
+    assert_close(&fitted.self_scores().unwrap(), &own, 2e-5, "self-influence");
+    let sums = scores.sum_dim_intlist(0, false, Kind::Double);
+    assert_close(&fitted.together(&test).unwrap(), &sums, 1e-5, "together");
+    // Without the Fisher matrix inner products are left.
+    let plain = BlockProjected { fisher: FisherKind::Identity, ..BlockProjected::new(Halves) }.fit(&task, &train).unwrap();
+    let product = |c: usize| member(c, Of::Measurement, &test).matmul(&member(c, Of::Objective, &train).transpose(0, 1));
+    assert_close(&plain.matrix(&test).unwrap(), &((product(0) + product(1)) / 2.0), 1e-5, "identity");
+    let squares = |c: usize| member(c, Of::Objective, &train).square().sum_dim_intlist(1, false, Kind::Double);
+    assert_close(&plain.self_scores().unwrap(), &((squares(0) + squares(1)) / 2.0), 1e-5, "identity, self-influence");
+    let own = |c: usize| member(c, Of::Measurement, &test).square().sum_dim_intlist(1, false, Kind::Double);
+    assert_close(&plain.own_scores(&test).unwrap(), &((own(0) + own(1)) / 2.0), 1e-5, "identity, own scores");
+}
+
+#[test]
+fn lo_gra_and_fact_grass_are_blocks_of_their_projections() {
+    let (_, task, train, test) = tasks::all().remove(1);
+    let blocks = |projection: Arc<dyn Projection>| score(&BlockProjected { projection, ..default() }, &task, &train, &test);
+    let kronecker = projection::Kronecker { input: 3, output: 2, seed: 5, ..default() };
+    let lo_gra = LoGra { input: 3, output: 2, seed: 5, ..default() };
+    assert!(score(&lo_gra, &task, &train, &test).equal(&blocks(Arc::new(kronecker))));
+    let sparse = projection::FactoredSparse { dim: 4, blowup: 4, seed: 5 };
+    let fact_grass = FactGrass { dim: 4, blowup: 4, seed: 5, ..default() };
+    assert!(score(&fact_grass, &task, &train, &test).equal(&blocks(Arc::new(sparse))));
+    assert!(!score(&lo_gra, &task, &train, &test).equal(&score(&LoGra { seed: 6, ..lo_gra }, &task, &train, &test)));
+    tasks::says(LoGra { input: 0, ..default() }.fit(&task, &train).map(drop), &["input", "0"]);
+    let none = LoGra { damping: Damping::Absolute(0.0), ..default() };
+    tasks::says(none.fit(&task, &train).map(drop), &["LoGra.damping", "singular"]);
+}

@@ -5,6 +5,9 @@ use tch::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::snapshot::all_finite;
 
+/// Columns of an inverse that are formed at once.
+const COLUMNS: i64 = 512;
+
 /// What rounding has done to a matrix of inner products, and the option that is to blame where nothing else is left.
 #[derive(Clone, Copy)]
 pub(crate) struct Noise<'a> {
@@ -38,14 +41,14 @@ pub(crate) struct Factor {
 }
 
 impl Factor {
-    /// Factors a float64 matrix in its own memory.
+    /// Factors a float64 matrix, of which the upper triangle counts, in its own memory.
     ///
     /// A pivot is what one row has that the rows before it have not; below the rounding of the row's own length it is noise.
     pub fn new(matrix: Tensor, lambda: f64, noise: Noise) -> Result<Factor> {
         check_finite(&matrix)?;
         let _ = matrix.diagonal(0, 0, 1).g_add_scalar_(lambda);
         let diagonal = matrix.diagonal(0, 0, 1).copy();
-        let lower = matrix.transpose(0, 1); // symmetric; libtorch factors column by column
+        let lower = matrix.transpose(0, 1); // libtorch factors column by column
         let info = Tensor::zeros([], (Kind::Int, Device::Cpu));
         let _ = lower.linalg_cholesky_ex_l(&lower, &info, false, false);
         let sound = || (lower.diagonal(0, 0, 1).square() / &diagonal).min().double_value(&[]) > noise.rounding;
@@ -70,11 +73,31 @@ impl Factor {
         self.lower.linalg_solve_triangular(&rows.transpose(0, 1), false, true, false)
     }
 
-    /// Diagonals of the inverse and of its square.
-    pub fn inverse_diagonals(&self) -> (Tensor, Tensor) {
-        let inverse = self.lower.cholesky_inverse(false);
-        let squares = inverse.square().sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
-        (inverse.diagonal(0, 0, 1).copy(), squares)
+    /// Diagonals of the inverse and, where `squared`, of its square; column by column, `(M + λ)⁻¹ = L⁻ᵀ L⁻¹`.
+    ///
+    /// A column i of `L⁻¹` begins at row i, so that a third of the multiplications is left; and less memory than an inverse takes.
+    pub fn inverse_diagonals(&self, squared: bool) -> (Tensor, Tensor) {
+        let r = self.lower.size()[0];
+        let diagonals = [(); 2].map(|()| Tensor::zeros([r], (Kind::Double, Device::Cpu)));
+        for start in (0..r).step_by(COLUMNS as usize) {
+            let (count, rest) = (COLUMNS.min(r - start), r - start);
+            let lower = self.lower.narrow(0, start, rest).narrow(1, start, rest);
+            let unit = Tensor::eye_m(rest, count, (Kind::Double, Device::Cpu));
+            let columns = lower.linalg_solve_triangular(&unit, false, true, false); // [rest, count]
+            diagonals[0].narrow(0, start, count).copy_(&columns.square().sum_dim_intlist([0i64].as_slice(), false, Kind::Double));
+            if squared {
+                let whole = Tensor::zeros([r, count], (Kind::Double, Device::Cpu));
+                whole.narrow(0, start, rest).copy_(&columns);
+                let whole = self.lower.transpose(0, 1).linalg_solve_triangular(&whole, true, true, false);
+                diagonals[1].narrow(0, start, count).copy_(&whole.square().sum_dim_intlist(
+                    [0i64].as_slice(),
+                    false,
+                    Kind::Double,
+                ));
+            }
+        }
+        let [plain, squares] = diagonals;
+        (plain, squares)
     }
 }
 
@@ -87,9 +110,10 @@ pub(crate) struct Spectrum {
 }
 
 impl Spectrum {
+    /// Of a matrix of which the upper triangle counts.
     pub fn new(matrix: &Tensor) -> Result<Spectrum> {
         check_finite(matrix)?;
-        let (values, vectors) = matrix.f_linalg_eigh("L")?;
+        let (values, vectors) = matrix.f_linalg_eigh("U")?;
         Ok(Spectrum { values, vectors })
     }
 

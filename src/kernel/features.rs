@@ -16,6 +16,9 @@ pub(super) const HELD_BYTES: i64 = 2 << 30;
 /// Bytes of features that are formed, widened or met at once.
 pub(super) const BATCH_BYTES: i64 = 256 << 20;
 
+/// Bytes of gradients that are formed at once to be projected.
+const FORMED_BYTES: i64 = 512 << 20;
+
 /// How one member of an ensemble turns examples into features.
 pub(crate) struct FeatureMap {
     pub snapshot: Rc<Snapshot>,
@@ -30,6 +33,15 @@ impl FeatureMap {
         self.projector.k()
     }
 
+    /// Many, because a large random matrix is drawn again for each batch; a map of all parameters at once forms gradients.
+    fn at_once(&self, data: &Dataset) -> Result<i64> {
+        let many = batch_size(&self.snapshot, data, false)?.at_once;
+        Ok(match self.projector.parts() {
+            [_] => many.min((FORMED_BYTES / (4 * self.snapshot.p())).max(1)),
+            _ => many,
+        })
+    }
+
     /// Calls `each` with the position of the first example and the features of every batch, in order.
     pub fn each(&self, of: Of, data: &Dataset, mut each: impl FnMut(i64, Tensor) -> Result<()>) -> Result<()> {
         if let Some(stored) = self.snapshot.stored_rows(of, data, &self.name, self.member)? {
@@ -39,8 +51,7 @@ impl FeatureMap {
                 .step_by(size as usize)
                 .try_for_each(|start| each(start, guarded(|| Ok(stored(start, (start + size).min(n))?.to_kind(Kind::Float)))?));
         }
-        let size = batch_size(&self.snapshot, data, true)?.at_once;
-        each_batch(&self.snapshot, of, data, size, |start, gradients| {
+        each_batch(&self.snapshot, of, data, self.at_once(data)?, |start, gradients| {
             let rows = guarded(|| self.projector.project(&gradients))?;
             each(start, finite("the projection", rows, "a feature is NaN or infinite; look for very large gradients")?)
         })

@@ -83,7 +83,7 @@ impl Solved {
     fn own_of_train(&self) -> Result<Tensor> {
         let own = self.of_train(|factor, route| match route {
             Route::Primal => OfBlock::Of(Factor::squares),
-            Route::Dual => OfBlock::Known((factor.inverse_diagonals().0 * -factor.lambda + 1.0).clamp_min(0.0)),
+            Route::Dual => OfBlock::Known((factor.inverse_diagonals(false).0 * -factor.lambda + 1.0).clamp_min(0.0)),
         })?;
         guarded(|| Ok(own * self.scale))
     }
@@ -93,7 +93,7 @@ impl Solved {
         let moves = self.of_train(|factor, route| match route {
             Route::Primal => OfBlock::Of(|factor, rows| squares(&factor.apply(rows))),
             Route::Dual => {
-                let (diagonal, squares) = factor.inverse_diagonals();
+                let (diagonal, squares) = factor.inverse_diagonals(true);
                 OfBlock::Known((diagonal - squares * factor.lambda).clamp_min(0.0))
             }
         })?;

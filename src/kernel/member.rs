@@ -56,7 +56,10 @@ impl Member {
         self.blocks.iter().map(|block| block.len).sum()
     }
 
-    /// What each block's inverse is of, float64: `Φ Φᵀ` `[n, n]` or `Φᵀ Φ` `[len, len]`.
+    /// What each block's inverse is of, float64: `Φ Φᵀ` `[n, n]` or `Φᵀ Φ` `[len, len]`; only the upper triangle counts.
+    ///
+    /// Float64 products take twice the time of float32, but that is little beside the gradients and the factor, and rounding would
+    /// otherwise be of the order of small dampings.
     pub fn matrices(&self) -> Result<Vec<Tensor>> {
         let sizes = self.blocks.iter().map(|block| block.route.size(self.n, block.len));
         let empty = |r: i64| Ok(Tensor::f_zeros([r, r], (Kind::Double, Device::Cpu))?);
@@ -73,8 +76,7 @@ impl Member {
                 if self.blocks.iter().any(|block| block.route == Route::Primal) {
                     rows.each(map, |_, batch| {
                         for (block, matrix) in self.with(&matrices, Route::Primal) {
-                            let part = block.columns(batch);
-                            let _ = matrix.shallow_clone().addmm_(&part.transpose(0, 1), &part);
+                            add_moment(&block.columns(batch), matrix);
                         }
                         Ok(())
                     })?;
@@ -280,4 +282,15 @@ impl Member {
 /// Of each row.
 pub(super) fn squares(rows: &Tensor) -> Tensor {
     rows.square().sum_dim_intlist([1i64].as_slice(), false, Kind::Double)
+}
+
+/// Adds `ΦᵀΦ` of a batch to the upper triangle, in four strips that leave out most of the lower one.
+fn add_moment(rows: &Tensor, matrix: &Tensor) {
+    let len = rows.size()[1];
+    let width = ((len + 3) / 4).max(1);
+    for start in (0..len).step_by(width as usize) {
+        let (height, rest) = (width.min(len - start), len - start);
+        let strip = rows.narrow(1, start, height).transpose(0, 1);
+        let _ = matrix.narrow(0, start, height).narrow(1, start, rest).addmm_(&strip, &rows.narrow(1, start, rest));
+    }
 }
