@@ -12,10 +12,14 @@ pub use crate::{
     display::Show,
     error::Error,
     gradient::{Function, Gradients, Operator},
-    measurement::{LogLikelihood, Logit, Margin, Measurement, NegativeSquaredError},
+    measurement::{
+        Contrastive, LogLikelihood, Logit, Margin, Masked, MeanOverPositions, MeanSquaredOutput, Measurement,
+        NegativeSquaredError, NextToken, Prediction,
+    },
     method::{
-        self, Attributor, DataValueEmbedding, GradCos, GradDot, Influence, KnnShapley, Method, Random, RelatIf, Relative,
-        RepresentationSimilarity, Representer, Similarity, Space, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
+        self, Attributor, BlockProjected, DTrak, DampingPath, DataValueEmbedding, Dropout, FactGrass, FisherKind, GradCos,
+        GradDot, Influence, KnnShapley, LoGra, Method, Random, RelatIf, Relative, RepresentationSimilarity, Representer,
+        Similarity, Space, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
     },
     metric,
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
@@ -25,6 +29,7 @@ pub use crate::{
     retrain::{LeaveOneOut, Newton, OneStep, Retrained, Retraining, Subsets, TrajectoryLeaveOneOut},
     scores::Scores,
     snapshot::{Of, Snapshot},
+    store::{Kept, Recording, Shard, Store},
     task::Task,
     train::{Keep, Optimizer, Schedule, Trainer},
 };

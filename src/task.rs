@@ -9,7 +9,8 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::measurement::{LogLikelihood, Measurement};
 use crate::model::Model;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Of, Snapshot};
+use crate::store::{Attached, Store};
 use crate::train::{Trainer, Watch};
 
 pub(crate) type Architecture = Arc<dyn Fn(&nn::Path) -> Box<dyn Model> + Send + Sync>;
@@ -33,6 +34,7 @@ pub struct Task {
     pub(crate) objective: Arc<dyn Measurement>,
     pub(crate) measurement: Arc<dyn Measurement>,
     checkpoints: Vec<Checkpoint>,
+    pub(crate) stores: Vec<Attached>,
 }
 
 impl Task {
@@ -43,6 +45,7 @@ impl Task {
             objective: Arc::new(LogLikelihood),
             measurement: Arc::new(LogLikelihood),
             checkpoints: Vec::new(),
+            stores: Vec::new(),
         }
     }
 
@@ -50,12 +53,13 @@ impl Task {
     pub fn with_objective(mut self, objective: impl Measurement + 'static) -> Task {
         self.objective = Arc::new(objective);
         self.measurement = self.objective.clone();
-        self
+        self.without_stores()
     }
 
     /// Sets what scores explain on test examples.
     pub fn with_measurement(mut self, measurement: impl Measurement + 'static) -> Task {
         self.measurement = Arc::new(measurement);
+        self.stores.retain(|store| store.of() == Of::Objective);
         self
     }
 
@@ -81,6 +85,25 @@ impl Task {
         let kept = guarded(|| trainer.run(&self, train, run, watch))?;
         self.checkpoints.extend(kept);
         Ok(self)
+    }
+
+    /// Reads recorded gradients or features of these examples instead of computing them; a task may have several stores.
+    ///
+    /// Setting another objective drops the store again, and so does another measurement if it holds gradients of that. Weights that are
+    /// added later are computed.
+    ///
+    /// Errors: [`Error::Data`] if parts are missing, or if the store was made from other weights, another architecture, other data or
+    /// another objective: it names the first difference.
+    pub fn with_store(mut self, store: &Store, train: &Dataset) -> Result<Task> {
+        let attached = Attached::new(store, &self.clone().without_stores(), train)?;
+        self.stores.push(attached);
+        Ok(self)
+    }
+
+    /// The same task, computing everything.
+    pub(crate) fn without_stores(mut self) -> Task {
+        self.stores.clear();
+        self
     }
 
     /// The weights, in the order of training.

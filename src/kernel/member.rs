@@ -5,12 +5,12 @@ use std::rc::Rc;
 use tch::{Device, Kind, Tensor};
 
 use super::features::{BATCH_BYTES, FeatureMap, HELD_BYTES, Rows};
+use super::plan::{Block, Plan};
 use super::route::Route;
 use crate::curvature::train_side::TrainSide;
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
 use crate::gradient::stream::{batch_size, each_batch};
-use crate::projection::{Identity, Projection, Projector};
 use crate::snapshot::{Of, Snapshot};
 
 /// Bytes that test examples may take while they meet the train examples.
@@ -24,64 +24,11 @@ pub(super) enum Source {
     Features(FeatureMap, Rows),
 }
 
-/// Consecutive features that share an inverse: `len × len` among themselves, or `n × n` among the examples.
-#[derive(Clone, Copy)]
-pub(super) struct Block {
-    pub offset: i64,
-    pub len: i64,
-    pub route: Route,
-}
-
-impl Block {
-    pub fn columns(&self, rows: &Tensor) -> Tensor {
-        rows.narrow(1, self.offset, self.len)
-    }
-}
-
 pub(super) struct Member {
     pub snapshot: Rc<Snapshot>,
     pub n: i64,
     pub source: Source,
     pub blocks: Vec<Block>,
-}
-
-/// What a member is made of, before its features are computed.
-pub(super) struct Plan {
-    /// None where gradients stay factored.
-    projector: Option<Box<dyn Projector>>,
-    blocks: Vec<Block>,
-}
-
-impl Plan {
-    /// Exact, unless there is a projection.
-    pub fn of(
-        snapshot: &Snapshot,
-        train: &Dataset,
-        projection: Option<&dyn Projection>,
-        index: u64,
-        inverted: bool,
-    ) -> Result<Plan> {
-        let n = train.len() as i64;
-        let projector = match projection {
-            Some(projection) => guarded(|| projection.fit(snapshot.layout(), index))?,
-            None if inverted && Route::of_exact(snapshot, train)? == Route::Primal => {
-                Identity::default().fit(snapshot.layout(), 0)?
-            }
-            None => {
-                let blocks = vec![Block { offset: 0, len: snapshot.p(), route: Route::Dual }];
-                return Ok(Plan { projector: None, blocks });
-            }
-        };
-        let route = |k: i64| if inverted { Route::of(n, k) } else { Route::Primal };
-        let parts = projector.parts().iter();
-        let blocks = parts.map(|part| Block { offset: part.offset, len: part.len, route: route(part.len) }).collect();
-        Ok(Plan { projector: Some(projector), blocks })
-    }
-
-    /// Numbers in all matrices to invert.
-    pub fn matrices(&self, n: i64) -> i64 {
-        self.blocks.iter().map(|block| block.route.size(n, block.len).pow(2)).sum()
-    }
 }
 
 impl Member {
@@ -103,6 +50,10 @@ impl Member {
             Source::Gradients(_) => 1e-6,
             Source::Features(_, rows) => rows.rounding(),
         }
+    }
+
+    fn k(&self) -> i64 {
+        self.blocks.iter().map(|block| block.len).sum()
     }
 
     /// What each block's inverse is of, float64: `Φ Φᵀ` `[n, n]` or `Φᵀ Φ` `[len, len]`.
@@ -142,10 +93,10 @@ impl Member {
 
     /// `Φ Φᵀ` of the blocks among the examples: a chunk of rows meets itself and all rows after it.
     fn kernels(&self, map: &FeatureMap, rows: &Rows, kernels: &[Tensor]) -> Result<()> {
-        let at_once = (HELD_BYTES / (8 * map.k())).clamp(1, self.n);
+        let at_once = (HELD_BYTES / (8 * self.k())).clamp(1, self.n);
         for from in (0..self.n).step_by(at_once as usize) {
             let count = at_once.min(self.n - from);
-            let chunk = guarded(|| Ok(Tensor::f_empty([count, map.k()], (Kind::Double, Device::Cpu))?))?;
+            let chunk = guarded(|| Ok(Tensor::f_empty([count, self.k()], (Kind::Double, Device::Cpu))?))?;
             // The part of a batch that lies in the chunk joins it before the batch is met.
             rows.each(map, |start, batch| {
                 let end = start + batch.size()[0];
@@ -172,7 +123,7 @@ impl Member {
     pub fn each_chunk(&self, test: &Dataset, mut each: impl FnMut(i64, &Dataset) -> Result<()>) -> Result<()> {
         let numbers: i64 = match &self.source {
             Source::Gradients(_) => self.n + batch_size(&self.snapshot, test, false)?.held / 8,
-            Source::Features(map, _) => map.k() + self.blocks.iter().map(|b| b.route.size(self.n, b.len)).sum::<i64>(),
+            Source::Features(..) => self.k() + self.blocks.iter().map(|b| b.route.size(self.n, b.len)).sum::<i64>(),
         };
         let at_once = (TEST_BYTES / (16 * (self.n + numbers))).max(1) as usize;
         if at_once >= test.len() {
@@ -258,7 +209,7 @@ impl Member {
     pub fn meet_together(&self, of: Of, test: &Dataset) -> Result<Vec<Tensor>> {
         match &self.source {
             Source::Features(map, _) => {
-                let sum = Tensor::zeros([1, map.k()], (Kind::Double, Device::Cpu));
+                let sum = Tensor::zeros([1, self.k()], (Kind::Double, Device::Cpu));
                 map.each(of, test, |_, rows| {
                     let _ = sum.shallow_clone().g_add_(&rows.sum_dim_intlist([0i64].as_slice(), true, Kind::Double));
                     Ok(())
@@ -315,7 +266,7 @@ impl Member {
             && self.blocks.iter().any(|block| block.route == Route::Primal)
         {
             // Blocks side by side: one product sums over them.
-            let whole = Tensor::zeros([m, map.k()], (Kind::Double, Device::Cpu));
+            let whole = Tensor::zeros([m, self.k()], (Kind::Double, Device::Cpu));
             self.with(solved, Route::Primal).for_each(|(block, rows)| block.columns(&whole).copy_(rows));
             rows.each(map, |start, batch| {
                 let _ = total.narrow(1, start, batch.size()[0]).addmm_(&whole, &batch.transpose(0, 1));

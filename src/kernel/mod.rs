@@ -10,7 +10,10 @@ mod features;
 mod fitted;
 mod member;
 mod path;
+mod plan;
 mod route;
+#[cfg(test)]
+mod tests;
 mod threshold;
 
 pub use path::DampingPath;
@@ -34,6 +37,7 @@ pub(crate) use columns::Columns;
 use factor::{Factor, Noise, Spectrum};
 use fitted::{Fitted, Solved};
 use member::Member;
+use plan::Plan;
 
 /// Bytes of all matrices to invert, over checkpoints and blocks: n = 23 000 train examples for one exact kernel.
 pub(crate) const LARGEST_BYTES: i64 = 4 << 30;
@@ -152,13 +156,13 @@ impl Kernel<'_> {
             let snapshot = Rc::new(task.snapshot(index)?);
             snapshot.check(train, snapshot.measurement(Of::Objective))?;
             let projection = self.projection.map(Arc::as_ref);
-            let inverted = self.inverse != Inverse::None;
-            let layout = member::Plan::of(&snapshot, train, projection, index as u64, inverted)?;
-            let bytes = 8 * count as i64 * layout.matrices(train.len() as i64);
-            if inverted && bytes > LARGEST_BYTES {
+            let damping = self.inverse.damping();
+            let plan = Plan::of(&snapshot, train, projection, index as u64, damping)?;
+            let bytes = 8 * count as i64 * plan.matrices(train.len() as i64);
+            if damping.is_some() && bytes > LARGEST_BYTES {
                 return Err(self.too_large(train.len(), count, bytes));
             }
-            each(Member::new(snapshot, train, layout, self.half)?)?;
+            each(Member::new(snapshot, train, plan, self.half)?)?;
         }
         Ok(count)
     }

@@ -1,5 +1,6 @@
 //! On which side of the train features the inverse is taken.
 
+use crate::curvature::Damping;
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
 use crate::gradient::Gradients;
@@ -18,11 +19,12 @@ impl Route {
         if k <= n { Route::Primal } else { Route::Dual }
     }
 
-    /// The same where gradients stay factored, so that an inner product of two costs less than p.
-    pub fn of_exact(snapshot: &Snapshot, train: &Dataset) -> Result<Route> {
+    /// The same where gradients stay factored, so that an inner product of two costs less than p. Without damping only the smaller
+    /// matrix has an inverse.
+    pub fn of_exact(snapshot: &Snapshot, train: &Dataset, damping: Damping) -> Result<Route> {
         let (n, p) = (train.len() as i64, snapshot.p());
-        if p > n {
-            return Ok(Route::Dual);
+        if p > n || matches!(damping, Damping::Absolute(0.0) | Damping::Relative(0.0)) {
+            return Ok(Route::of(n, p));
         }
         let (inputs, targets) = train.slice(0, 1);
         let one = guarded(|| Gradients::compute(snapshot, Of::Objective, &inputs, &targets))?;

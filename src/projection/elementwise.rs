@@ -4,8 +4,8 @@
 //! Parts: one a layer. Layers of no more than `dim` parameters stay whole; tables of rows, norms and parameters outside layers as in
 //! `Kronecker`, with room for `dim` numbers.
 //! Cost: n · t · dim · (in + out) multiplications; 4 · dim · (in + out) bytes are kept.
-//! Misleads: a squared length is about √3 noisier than with `Gaussian` where G has rank 1, and the same where its rank is large.
-//! Reference: the row-wise products of Rudelson 2012 (arXiv:1105.0087).
+//! Misleads: a squared length is twice as noisy as with `Gaussian` where G has rank 1, and hardly more where its rank is large.
+//! Reference: Sun et al. 2021, Tensor random projection (arXiv:2105.00105).
 
 use std::sync::Arc;
 

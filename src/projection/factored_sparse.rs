@@ -6,7 +6,7 @@
 //! Cost: n · dim · blowup · (t + 1) multiplications and additions, whatever the layer's size.
 //! Defaults: blowup 4 as in the paper.
 //! Misleads: as `RandomMask`, on both sides: layers whose gradients few inputs or outputs dominate are noisy.
-//! Reference: Hu et al. 2025, FactGraSS (arXiv:2505.18976), section 4.
+//! Reference: Hu et al. 2025, FactGraSS (arXiv:2505.18976).
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use super::broken::{Outcome, quoted, refuse};
 
 /// NumPy's own limit is 64; no paper has more than 5.
-const MOST_DIMENSIONS: usize = 32;
+pub(super) const MOST_DIMENSIONS: usize = 32;
 
 /// A NumPy element type such as `<f4`.
 #[derive(Clone, Copy, Debug, PartialEq)]

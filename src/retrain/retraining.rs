@@ -18,9 +18,9 @@ use crate::snapshot::{Of, Snapshot, finite};
 use crate::task::Task;
 use crate::train::{Keep, Learner, Step, Trainer, stacks};
 
-/// Bytes of a batch and of the weights with what the optimiser keeps of them, for networks that are trained as one stack: what
-/// fits into the cache of one processor core.
-const BYTES: usize = 1 << 20;
+/// Bytes of the batches and weights of networks that are trained as one stack: more leave the cache of a processor core, fewer spend
+/// their time on calls.
+const BYTES: usize = 5 << 19;
 const MOST: usize = 16;
 
 /// Trains a network on each of some subsets, several times if asked, and measures each on the test set.
@@ -28,7 +28,8 @@ const MOST: usize = 16;
 /// Answers: what the network would say had it seen these examples only; the truth behind [`metric::lds`](crate::metric::lds).
 /// Parts: `trainer` trains each network as it would alone: same initial weights, batches and steps, to rounding. Small networks of
 /// linear layers are trained as stacks, each operation serving all of a stack; every processor core trains its own.
-/// The weights of a subset and run follow from `trainer.seed`, the subset's number and the run; nothing else changes them.
+/// The weights of a subset and run follow from `trainer.seed`, the subset's number and the run; which others are trained, in which
+/// order and on how many threads, changes no bit of them.
 /// Cost: `subsets · runs` trainings; memory for a stack of networks per core.
 /// Defaults: one run, weights thrown away after measuring, nothing on disk.
 /// Misleads: one run per subset carries the noise of training; more runs average it away, slowly.
