@@ -156,3 +156,62 @@ fn unrolled_training_equals_that_of_dattri_and_of_brute_force() {
         check(DataValueEmbedding { curvature: StepCurvature::Hessian, ..published.clone() }, "unrolled-exact", 1e-5);
     }
 }
+
+/// The stored projection of each linear layer: rows of outputs, then inputs with the bias as the last.
+#[derive(Debug)]
+struct StoredLayers(&'static str);
+
+struct FittedLayers {
+    layers: Vec<(Entry, Entry, Tensor, Tensor)>,
+    parts: Vec<Part>,
+}
+
+impl Projection for StoredLayers {
+    fn name(&self) -> String {
+        "stored layers".into()
+    }
+
+    fn fit(&self, layout: &Arc<Layout>, _: u64) -> Result<Box<dyn Projector>, Error> {
+        let (mut layers, mut parts) = (Vec::new(), Vec::new());
+        for weight in layout.entries() {
+            let Some(name) = weight.name.strip_suffix(".weight") else { continue };
+            let bias = layout.entries().iter().find(|entry| entry.name == format!("{name}.bias")).unwrap();
+            let side = |side: &str| signs(&format!("trak-{}-{name}-{side}.npy", self.0));
+            layers.push((weight.clone(), bias.clone(), side("out"), side("in")));
+            parts.push(Part { name: name.into(), offset: 16 * parts.len() as i64, len: 16 });
+        }
+        Ok(Box::new(FittedLayers { layers, parts }))
+    }
+}
+
+impl Projector for FittedLayers {
+    fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    fn rows(&self, rows: &Tensor) -> Result<Tensor, Error> {
+        let layers = self.layers.iter().map(|(weight, bias, out, entered)| {
+            let part = |entry: &Entry, shape: &[i64]| rows.narrow(1, entry.offset, entry.len).reshape(shape);
+            let (outputs, inputs) = (weight.shape[0], weight.shape[1]);
+            let whole = Tensor::cat(&[part(weight, &[-1, outputs, inputs]), part(bias, &[-1, outputs, 1])], 2);
+            out.transpose(0, 1).matmul(&whole).matmul(entered).flatten(1, -1)
+        });
+        Ok(Tensor::cat(&layers.collect::<Vec<_>>(), 1))
+    }
+}
+
+#[test]
+fn block_projected_equals_that_of_dattri() {
+    let models = [
+        ("logistic", Task::new(|p: &nn::Path| Logistic::new(p, 64, 10))),
+        ("mlp", Task::new(|p: &nn::Path| Mlp::new(p, &[64, 16, 10]))),
+    ];
+    for (model, task) in models {
+        let last = Checkpoint::load(path(&format!("{model}-1.safetensors"))).unwrap();
+        let task = task.with_checkpoints(vec![last]).unwrap();
+        let method = BlockProjected { damping: Damping::Relative(0.1), ..BlockProjected::new(StoredLayers(model)) };
+        for file in [format!("trak-{model}-layers-exact.npy"), format!("trak-{model}-layers.npy")] {
+            assert_close(&matrix(&method, &task), &npy(&file), 1e-5, &file);
+        }
+    }
+}
