@@ -71,7 +71,10 @@ impl TrajectoryLeaveOneOut {
                     None => (measured.narrow(1, 0, 1), measured.narrow(1, 1, some.len() as i64)),
                 };
                 let columns = total.narrow(1, (chunk * together) as i64, some.len() as i64);
-                guarded(|| Ok(drop(columns.shallow_clone().f_add_(&(whole - without))?)))?;
+                guarded(|| {
+                    let _ = columns.shallow_clone().f_add_(&(whole - without))?;
+                    Ok(())
+                })?;
                 progress.add(some.len() as u64);
             }
         }

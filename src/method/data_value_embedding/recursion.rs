@@ -1,6 +1,6 @@
 //! How a change of the weights after a step reads as a change of the weights before it: the backward recursion.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::error::Result;
 
@@ -45,11 +45,6 @@ pub(super) fn meet_rows(rows: &Tensor, x: &Tensor) -> Result<(Tensor, Tensor)> {
     let scores = rows.f_matmul(&x.transpose(0, 1))? / rows.size()[0] as f64; // [b, m]
     let curved = scores.transpose(0, 1).f_matmul(rows)?;
     Ok((scores, curved))
-}
-
-/// No value is NaN or infinite.
-pub(super) fn is_finite(values: &Tensor) -> bool {
-    values.sum(None::<Kind>).double_value(&[]).is_finite()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::recursion::{Adjoint, is_finite};
+use super::recursion::Adjoint;
 use super::trajectory::Trajectory;
 use super::{DataValueEmbedding, StepCurvature};
 use crate::dataset::Dataset;
@@ -14,7 +14,7 @@ use crate::gradient::stream::{batch_size, each_batch};
 use crate::method::Attributor;
 use crate::progress::Progress;
 use crate::projection::Projector;
-use crate::snapshot::{Of, Snapshot};
+use crate::snapshot::{Of, Snapshot, all_finite};
 use crate::train::Optimizer;
 
 /// Memory for the rows of a recursion: three of each test example.
@@ -118,7 +118,7 @@ impl Unrolled {
             let x = guarded(|| Ok(adjoint.along(step.rate)))?;
             let (scores, curved) = trajectory.meet(step, &self.train, &x, self.options.curvature)?;
             guarded(|| {
-                if !is_finite(&scores) || !is_finite(&curved) {
+                if !all_finite(&scores) || !all_finite(&curved) {
                     let (epoch, rate) = (step.epoch, step.rate);
                     let reason =
                         format!("a value is NaN or infinite at epoch {epoch}, step {number}; lower the learning rate ({rate})");
@@ -177,6 +177,12 @@ impl Unrolled {
     }
 }
 
+/// Adds in place.
+fn add(total: &Tensor, part: &Tensor) -> Result<()> {
+    let _ = total.shallow_clone().f_add_(part)?;
+    Ok(())
+}
+
 impl Attributor for Unrolled {
     fn name(&self) -> String {
         self.options.title()
@@ -191,7 +197,7 @@ impl Attributor for Unrolled {
         for run in self.runs.iter() {
             self.each_side(&run.trajectory.end, Of::Measurement, test, |place, rows| {
                 let scores = self.scores(run, rows)?;
-                guarded(|| Ok(drop(total.narrow(0, place.start, place.end - place.start).f_add_(&scores)?)))
+                add(&total.narrow(0, place.start, place.end - place.start), &scores)
             })?;
         }
         self.mean(total)
@@ -203,7 +209,7 @@ impl Attributor for Unrolled {
         for run in self.runs.iter() {
             self.each_side(&run.trajectory.end, Of::Objective, &self.train, |place, rows| {
                 let scores = self.scores(run, rows)?.diagonal(place.start, 0, 1);
-                guarded(|| Ok(drop(total.narrow(0, place.start, place.end - place.start).f_add_(&scores)?)))
+                add(&total.narrow(0, place.start, place.end - place.start), &scores)
             })?;
         }
         self.mean(total)
@@ -214,10 +220,10 @@ impl Attributor for Unrolled {
         for run in self.runs.iter() {
             let sum = guarded(|| Ok(Tensor::f_zeros([1, run.trajectory.end.p()], (Kind::Float, Device::Cpu))?))?;
             self.each_side(&run.trajectory.end, Of::Measurement, test, |_, rows| {
-                guarded(|| Ok(drop(sum.shallow_clone().f_add_(&rows.sum_dim_intlist([0i64].as_slice(), true, None::<Kind>))?)))
+                add(&sum, &guarded(|| Ok(rows.sum_dim_intlist([0i64].as_slice(), true, None::<Kind>)))?)
             })?;
             let scores = self.scores(run, sum)?;
-            guarded(|| Ok(drop(total.shallow_clone().f_add_(&scores)?)))?;
+            add(&total, &scores)?;
         }
         self.mean(guarded(|| Ok(total.squeeze_dim(0)))?)
     }
