@@ -43,6 +43,8 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.data import DataLoader, TensorDataset
 
+import peer_sketch
+
 
 class Logistic(nn.Module):
     def __init__(self):
@@ -85,6 +87,8 @@ LISSA = {"recursion_depth": 100, "batch_size": 50, "num_repeat": 1, "damping": 0
 # After 50 rounds the 10 largest eigenvalues have converged; the 20th depends on the random start, and dattri's basis is no
 # longer orthogonal where small eigenvalues appear.
 ARNOLDI = {"max_iter": 50, "proj_dim": 10, "regularization": 0.01}
+# Of TRAK: added to the matrix of features, which both peers divide by the number of parameters.
+REGULARIZATION = 1e-2
 
 # name: (model, method, settings)
 WORKS = {
@@ -108,6 +112,11 @@ WORKS = {
     "ekfac_cnn": (Cnn, "kronfluence", {"strategy": "ekfac"}),
     "kfac_mlp": (Mlp, "kronfluence", {"strategy": "kfac"}),
     "diagonal_mlp": (Mlp, "kronfluence", {"strategy": "diagonal"}),
+    "trak_mlp": (Mlp, "trak", {"projector_kwargs": {"proj_dim": 512}, "regularization": REGULARIZATION}),
+    "trak_exact_mlp": (Mlp, "trak", {"projector_kwargs": {"proj_dim": 512}, "regularization": REGULARIZATION}),
+    "traker_mlp": (Mlp, "traker", {"proj_dim": 512, "lambda_reg": REGULARIZATION}),
+    "knn_shapley": (Logistic, "knn_shapley", {"k_neighbors": 5}),
+    "representer_logistic": (Logistic, "representer", {"final_linear_layer_name": "linear"}),
 }
 TEST_BATCH = {"influence_cg_mlp": 50, "data_inf_logistic": 10, "data_inf_mlp": 5}
 KRONFLUENCE = {"factors": 250, "query": 500, "train": 250}
@@ -137,9 +146,6 @@ def attribution(args):
     kind, method, settings = WORKS[args.name]
     if method == "kronfluence":
         return kronfluence(args)
-    import dattri.algorithm
-    from dattri.task import AttributionTask
-
     torch.manual_seed(0)
     model = kind()
     if args.weights:
@@ -148,6 +154,11 @@ def attribution(args):
     checkpoint = {key: value.clone() for key, value in model.state_dict().items()}
     train_data = load_mnist(args.mnist, "train", args.n_train)
     test_data = load_mnist(args.mnist, "t10k", args.n_test)
+    if method in peer_sketch.KINDS:
+        return peer_sketch.prepare(method, model, checkpoint, train_data, test_data, args, settings)
+    import dattri.algorithm
+    from dattri.task import AttributionTask
+
     one_by_one = method in ("tracin", "tracin_self")  # dattri gives TracIn one example, the influence family a batch
     train_batch = min(args.batch if one_by_one else args.n_train, args.n_train)
     test_batch = min(args.batch, TEST_BATCH.get(args.name, args.batch), args.n_test)

@@ -9,6 +9,8 @@ use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::file::write_aside;
+use crate::model::Thinning;
+use crate::read;
 
 /// The weights of one moment of one training run.
 ///
@@ -34,6 +36,8 @@ pub struct Checkpoint {
     /// Learning rate of the last step.
     pub learning_rate: f64,
     tensors: Vec<(String, Tensor)>,
+    /// What its network's dropout drops; nothing, if not given.
+    pub(crate) thinning: Option<Thinning>,
 }
 
 impl Clone for Checkpoint {
@@ -53,7 +57,7 @@ impl Checkpoint {
     /// Weights by name. They are copied, so later training does not change them.
     pub fn new(run: usize, step: usize, learning_rate: f64, tensors: Vec<(String, Tensor)>) -> Checkpoint {
         let tensors = tensors.into_iter().map(|(name, t)| (name, t.detach().copy())).collect();
-        Checkpoint { run, step, learning_rate, tensors }
+        Checkpoint { run, step, learning_rate, tensors, thinning: None }
     }
 
     /// The same weights as those of another run.
@@ -63,7 +67,8 @@ impl Checkpoint {
 
     /// `run 0, step 320`.
     pub fn name(&self) -> String {
-        format!("run {}, step {}", self.run, self.step)
+        let draw = self.thinning.map_or_else(String::new, |thinning| format!(", draw {} of dropout", thinning.draw));
+        format!("run {}, step {}{draw}", self.run, self.step)
     }
 
     /// Names and weights, in the model's order.
@@ -95,11 +100,15 @@ impl Checkpoint {
         write_aside(path, |file| file.write_all(&buffer))
     }
 
-    /// Reads safetensors; run, step and learning rate are 0 where the file does not say.
+    /// Reads safetensors, or what `torch.save` wrote (see [`read::state_dict`]); run, step and learning rate are 0 where the
+    /// file does not say.
     ///
-    /// Errors: [`Error::Io`], or [`Error::Checkpoint`] for a file that is not whole and valid.
+    /// Errors: [`Error::Io`], or [`Error::Checkpoint`] for a file that is not whole and valid ([`Error::Data`] for torch's).
     pub fn load(path: impl AsRef<Path>) -> Result<Checkpoint> {
         let path = path.as_ref();
+        if read::begins_like_torch(path) {
+            return Ok(Checkpoint::new(0, 0, 0.0, read::state_dict(path)?));
+        }
         let buffer = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         let (_, header) = SafeTensors::read_metadata(&buffer).map_err(|e| broken(path, e))?;
         let file = SafeTensors::deserialize(&buffer).map_err(|e| broken(path, e))?;
@@ -116,6 +125,7 @@ impl Checkpoint {
             step: said("step").parse().unwrap_or(0),
             learning_rate: said("learning_rate").parse().unwrap_or(0.0),
             tensors,
+            thinning: None,
         })
     }
 }

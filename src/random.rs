@@ -16,6 +16,8 @@ pub(crate) enum Purpose {
     Minibatch = 7,
     Start = 8,
     Bootstrap = 9,
+    Projection = 10,
+    Negatives = 11,
     Subset = 12,
     Retraining = 13,
 }

@@ -10,7 +10,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::{Gradients, Layout, backward};
 use crate::measurement::Measurement;
-use crate::model::{Model, Record, Tape};
+use crate::model::{Model, Record, Tape, Thinning};
 use crate::task::{Architecture, Task};
 
 /// Initial weights come from libtorch's generator, which is one per process; whoever seeds it draws under this lock.
@@ -49,6 +49,7 @@ pub struct Snapshot {
     pub(crate) learning_rate: f64,
     /// Whether the tape suffices, once it is known.
     taped: OnceCell<bool>,
+    thinning: Option<Thinning>,
     _store: nn::VarStore,
 }
 
@@ -84,6 +85,7 @@ impl Snapshot {
             name: String::new(),
             learning_rate: 0.0,
             taped: OnceCell::new(),
+            thinning: None,
             _store: store,
         })
     }
@@ -93,6 +95,7 @@ impl Snapshot {
         let mut snapshot = Snapshot::build(task, None)?;
         snapshot.name = checkpoint.name();
         snapshot.learning_rate = checkpoint.learning_rate;
+        snapshot.thinning = checkpoint.thinning;
         let mut wrong = Vec::new();
         for (name, mut tensor) in snapshot.named_tensors() {
             match checkpoint.tensor(&name) {
@@ -153,7 +156,7 @@ impl Snapshot {
         guarded(|| {
             no_grad(|| {
                 let chunks = data.inputs().split(1024, 0);
-                let outputs: Vec<Tensor> = chunks.iter().map(|x| self.network.forward(x, &mut Tape::off())).collect();
+                let outputs: Vec<Tensor> = chunks.iter().map(|x| self.forward(x)).collect();
                 Ok(Tensor::cat(&outputs, 0))
             })
         })
@@ -174,9 +177,21 @@ impl Snapshot {
         guarded(|| Gradients::compute(self, of, data.inputs(), data.targets()))
     }
 
+    /// Runs the network on a tape that records nothing.
+    pub(crate) fn forward(&self, inputs: &Tensor) -> Tensor {
+        self.network.forward(inputs, &mut Tape::off().thinned(self.thinning))
+    }
+
+    /// What share each call of dropout is asked to drop, in the order of the calls.
+    pub(crate) fn dropouts(&self, inputs: &Tensor) -> Vec<f64> {
+        let mut tape = Tape::off();
+        let _ = no_grad(|| self.network.forward(inputs, &mut tape));
+        tape.dropouts().to_vec()
+    }
+
     /// Runs the network on a recording tape; gives outputs and what each layer saw.
     pub(crate) fn record(&self, inputs: &Tensor) -> (Tensor, Vec<Record>) {
-        let mut tape = Tape::recording();
+        let mut tape = Tape::recording().thinned(self.thinning);
         let outputs = self.network.forward(inputs, &mut tape);
         (outputs, tape.into_records())
     }
@@ -234,7 +249,7 @@ impl Snapshot {
         guarded(|| {
             let n = (data.len() as i64).min(2);
             let (inputs, _) = data.slice(0, n);
-            let outputs = no_grad(|| self.network.forward(&inputs, &mut Tape::off()));
+            let outputs = no_grad(|| self.forward(&inputs));
             if outputs.size().first() != Some(&n) {
                 let got = format!("{:?} for a batch of {n}", outputs.size());
                 return Err(Error::shape("model outputs", "the batch as first dimension", got));
@@ -242,7 +257,7 @@ impl Snapshot {
             if outputs.isfinite().all().int64_value(&[]) == 0 {
                 return Err(Error::numerical("the forward pass", format!("outputs of {} are not finite", self.name)));
             }
-            let alone = no_grad(|| self.network.forward(&inputs.narrow(0, 0, 1), &mut Tape::off()));
+            let alone = no_grad(|| self.forward(&inputs.narrow(0, 0, 1)));
             let apart = (outputs.narrow(0, 0, 1) - &alone).abs().max().double_value(&[]);
             if apart > 1e-4 * (1.0 + alone.abs().max().double_value(&[])) {
                 return Err(Error::layer(

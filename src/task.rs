@@ -10,7 +10,7 @@ use crate::error::{Error, Result, guarded};
 use crate::measurement::{LogLikelihood, Measurement};
 use crate::model::Model;
 use crate::snapshot::Snapshot;
-use crate::train::Trainer;
+use crate::train::{Trainer, Watch};
 
 pub(crate) type Architecture = Arc<dyn Fn(&nn::Path) -> Box<dyn Model> + Send + Sync>;
 
@@ -71,9 +71,14 @@ impl Task {
     }
 
     /// Trains one more run from fresh weights and adds the checkpoints it kept.
-    pub fn train(mut self, trainer: &Trainer, train: &Dataset) -> Result<Task> {
+    pub fn train(self, trainer: &Trainer, train: &Dataset) -> Result<Task> {
+        self.train_watched(trainer, train, &mut |_| Ok(None))
+    }
+
+    /// The same, showing every step before it is taken; see [`Trainer::run`].
+    pub(crate) fn train_watched(mut self, trainer: &Trainer, train: &Dataset, watch: &mut Watch) -> Result<Task> {
         let run = self.runs().last().map_or(0, |run| run + 1);
-        let kept = guarded(|| trainer.run(&self, train, run))?;
+        let kept = guarded(|| trainer.run(&self, train, run, watch))?;
         self.checkpoints.extend(kept);
         Ok(self)
     }

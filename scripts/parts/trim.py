@@ -9,7 +9,7 @@ def trimmed(metadata, keep):
     """Without the packages that are neither local nor in `keep`; whole, if the cells depend on more than `ascribe`."""
     local = [package for package in metadata["packages"] if package["source"] is None]
     cells = [package for package in local if package["id"] in metadata["workspace_members"]]
-    if any(dependency["name"] != "ascribe" for package in cells for dependency in package["dependencies"]):
+    if any((dependency.get("rename") or dependency["name"]) != "ascribe" for package in cells for dependency in package["dependencies"]):
         return metadata
     kept = {package["id"] for package in metadata["packages"]
             if package["source"] is None or f"{package['name']} {package['version']}" in keep}

@@ -2,7 +2,7 @@
 
 One build of the dependencies serves tests and notebooks: `.cargo/config.toml` and `[profile.dev]` give `cargo build` the
 target, flags and profile that evcxr uses, so cargo takes what it finds in `target/` for its own. A workplace is a
-workspace of two members: `ctx`, which evcxr writes, and `lock`, which depends on `ascribe` all the time. Without `lock`,
+workspace of two members: `ctx`, which evcxr writes, and `lock`, which depends on `notebooks/library` all the time. Without `lock`,
 cargo would drop the unused versions from Cargo.lock before the prelude asks for them, and resolve them anew.
 """
 
@@ -34,7 +34,7 @@ version = "0.0.0"
 edition = "2024"
 
 [dependencies]
-ascribe = {{ path = "{root}" }}
+ascribe = {{ path = "{root}/notebooks/library", package = "ascribe-library" }}
 """
 
 CELL = """[package]
@@ -47,7 +47,7 @@ crate-type = ["cdylib"]
 path = "src/lib.rs"
 
 [dependencies]
-ascribe = {{ path = "{root}" }}
+ascribe = {{ path = "{root}/notebooks/library", package = "ascribe-library" }}
 """
 
 
@@ -83,7 +83,9 @@ def state():
     for path in ("Cargo.toml", "Cargo.lock", ".cargo/config.toml", "scripts/parts/warm.py", "scripts/parts/toolchain.py"):
         dependencies.update((ROOT / path).read_bytes())
     everything = dependencies.copy()
-    for path in [ROOT / "build.rs", *sorted((ROOT / "src").rglob("*.rs")), *sorted((ROOT / "data").glob("*.gz"))]:
+    sources = [path for folder, names in (("src", "*.rs"), ("notebooks/library", "*"), ("data", "*.gz"))
+               for path in sorted((ROOT / folder).rglob(names))]
+    for path in [ROOT / "build.rs", *sources]:
         everything.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
     return dependencies.hexdigest(), everything.hexdigest()
 
@@ -141,7 +143,7 @@ def list_analysed(workplace):
             raise Stop(f"`cargo tree` failed in {workplace / 'ctx'}")
         return {" ".join(line.split()[:2]).replace(" v", " ") for line in tree.splitlines() if line}
 
-    listed = crates("--depth", "2") | {crate for crate in crates() if crate.startswith("polars")}
+    listed = crates("--depth", "3") | {crate for crate in crates() if crate.startswith("polars")}
     (workplace / "analysed").write_text("\n".join(sorted(listed)) + "\n")
 
 

@@ -19,7 +19,7 @@ mod nystrom;
 mod separable;
 mod solve;
 mod system;
-mod train_side;
+pub(crate) mod train_side;
 mod within;
 
 pub use arnoldi::{Arnoldi, Spectrum};

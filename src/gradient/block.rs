@@ -42,6 +42,16 @@ impl Form {
 pub(super) const FLOPS_PER_TOUCH: i64 = 16;
 
 impl Block {
+    /// Number of examples.
+    pub fn n(&self) -> i64 {
+        match &self.form {
+            Form::Outer(outer) => outer.a.size()[0],
+            Form::Lookup { index, .. } => index.size()[0],
+            Form::Dense(rows) => rows.size()[0],
+            Form::Turned(turned) => turned.rows.size()[0],
+        }
+    }
+
     /// Number of parameters in the block.
     pub fn len(&self) -> i64 {
         self.columns.len()

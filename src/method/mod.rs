@@ -1,25 +1,46 @@
 //! Published methods: one short file each, and one line in [`all`].
 
+mod block_projected;
+mod d_trak;
+mod data_value_embedding;
+mod dropout;
+mod fact_grass;
+mod features;
 mod grad_cos;
 mod grad_dot;
 mod influence;
 mod inner_product;
+mod knn_shapley;
+mod lo_gra;
 mod random;
 mod relat_if;
 mod representation;
+mod representer;
 mod scoring;
 mod trac_in;
+mod trak;
 mod unit_norm;
 
+pub use block_projected::{BlockProjected, FisherKind};
+pub use d_trak::DTrak;
+pub use data_value_embedding::{DataValueEmbedding, Kept, StepCurvature, Unrolled};
+pub use dropout::Dropout;
+pub use fact_grass::FactGrass;
 pub use grad_cos::GradCos;
 pub use grad_dot::GradDot;
 pub use influence::Influence;
 pub use inner_product::{InnerProduct, Weighting};
+pub use knn_shapley::{KnnShapley, Space};
+pub use lo_gra::LoGra;
 pub use random::Random;
 pub use relat_if::{RelatIf, Relative};
 pub use representation::{RepresentationSimilarity, Similarity};
+pub use representer::{Representer, RepresenterValues};
 pub use trac_in::TracIn;
+pub use trak::Trak;
 pub use unit_norm::UnitNorm;
+
+pub use crate::kernel::{DampingPath, Threshold};
 
 use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series, SortMultipleOptions};
 use tch::Tensor;
@@ -139,7 +160,14 @@ pub fn all() -> Vec<Box<dyn Method>> {
         Box::new(Influence::new(Ekfac::default())),
         Box::new(RelatIf::new(Influence::new(Ekfac::default()), Relative::Loss)),
         Box::new(UnitNorm::new(Influence::new(Ekfac::default()))),
+        Box::new(Trak::default()),
+        Box::new(DTrak::default()),
+        Box::new(BlockProjected::default()),
+        Box::new(LoGra::default()),
+        Box::new(FactGrass::default()),
         Box::new(RepresentationSimilarity::default()),
+        Box::new(Representer::default()),
+        Box::new(KnnShapley::default()),
         Box::new(Random::default()),
     ]
 }

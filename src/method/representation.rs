@@ -6,11 +6,12 @@
 //! Reference: Hanawa et al. 2021 (arXiv 2006.04528); Singla et al. 2023 for the distance (arXiv 2311.03386).
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
+use super::features::features;
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
-use crate::error::{Error, Result, guarded};
+use crate::error::{Result, guarded};
 use crate::snapshot::{Of, Snapshot};
 use crate::task::Task;
 
@@ -69,27 +70,8 @@ impl Method for RepresentationSimilarity {
 impl RepresentationSimilarity {
     /// `[n, d]`.
     fn features(&self, snapshot: &Snapshot, data: &Dataset) -> Result<Tensor> {
+        let features = features(snapshot, data, self.layer.as_deref())?;
         guarded(|| {
-            let mut parts = Vec::new();
-            for start in (0..data.len() as i64).step_by(1024) {
-                let (inputs, _) = data.slice(start, (start + 1024).min(data.len() as i64));
-                let (_, records) = no_grad(|| snapshot.record(&inputs));
-                let found = match &self.layer {
-                    Some(name) => records.iter().rfind(|r| r.name == *name),
-                    None => records.last(),
-                };
-                let record = found.ok_or_else(|| match &self.layer {
-                    Some(name) => {
-                        let known: Vec<&str> = records.iter().map(|r| r.name.as_str()).collect();
-                        Error::layer(name, format!("the tape saw no such layer; it saw {}", known.join(", ")))
-                    }
-                    None => {
-                        Error::layer("model", "the tape saw no layer, so there are no features; call layers through the tape")
-                    }
-                })?;
-                parts.push(record.input.flatten(1, -1).to_kind(Kind::Float));
-            }
-            let features = Tensor::cat(&parts, 0);
             Ok(match self.similarity {
                 Similarity::Cosine => {
                     &features

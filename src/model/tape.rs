@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use tch::{Kind, Tensor, nn};
 
+use super::Thinning;
 use super::layer::ConvOptions;
 use crate::error::{Error, raise};
 use crate::random::{self, Purpose};
@@ -13,6 +14,9 @@ use crate::random::{self, Purpose};
 /// backward pass of the summed measurement. Off, each call is just the layer. A layer may be used more than once.
 pub struct Tape {
     mode: Mode,
+    thinning: Option<Thinning>,
+    /// What share each call of dropout so far was asked to drop.
+    dropouts: Vec<f64>,
     records: Vec<Record>,
     mask: Option<Mask>,
     stack: Option<Rc<Stack>>,
@@ -127,7 +131,17 @@ impl Tape {
     }
 
     fn new(mode: Mode) -> Tape {
-        Tape { mode, records: Vec::new(), mask: None, stack: None }
+        Tape { mode, thinning: None, dropouts: Vec::new(), records: Vec::new(), mask: None, stack: None }
+    }
+
+    /// The same tape, with dropout that drops what was chosen once and for all.
+    pub(crate) fn thinned(self, thinning: Option<Thinning>) -> Tape {
+        Tape { thinning, ..self }
+    }
+
+    /// What share each call of dropout was asked to drop.
+    pub(crate) fn dropouts(&self) -> &[f64] {
+        &self.dropouts
     }
 
     /// Whether the model is being trained (dropout active, batch norm by the batch).
@@ -228,8 +242,14 @@ impl Tape {
 
     /// Dropout: while training, each number is zeroed with probability `p` and the rest scaled by 1/(1−p); else nothing.
     ///
-    /// Masks are a function of the trainer's seed, the step and the order of calls, not of libtorch's global generator.
+    /// Masks are a function of the trainer's seed, the step and the order of calls, not of libtorch's global generator. The
+    /// method [`Dropout`](crate::method::Dropout) also drops while gradients are taken.
     pub fn dropout(&mut self, p: f64, x: &Tensor) -> Tensor {
+        self.dropouts.push(p);
+        if let Some(thinning) = self.thinning {
+            let p = thinning.p.unwrap_or(p);
+            return if p > 0.0 { x * thinning.mask(self.dropouts.len() - 1, p, x) } else { x.shallow_clone() };
+        }
         let Mode::Train { seeds, step, draws } = &mut self.mode else { return x.shallow_clone() };
         if p <= 0.0 {
             return x.shallow_clone();

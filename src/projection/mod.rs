@@ -1,8 +1,30 @@
 //! Random maps that shorten gradients and keep inner products: one kind a file, and one line in [`all`].
 
+mod dense;
+mod draw;
+mod elementwise;
+mod factored_sparse;
+mod gaussian;
+mod grass;
+mod hadamard;
 mod identity;
+mod kronecker;
+mod per_layer;
+mod rademacher;
+mod random_mask;
+mod side;
+mod sparse;
 
+pub use elementwise::Elementwise;
+pub use factored_sparse::FactoredSparse;
+pub use gaussian::Gaussian;
+pub use grass::Grass;
+pub use hadamard::Hadamard;
 pub use identity::Identity;
+pub use kronecker::{Factor, Kronecker};
+pub use rademacher::Rademacher;
+pub use random_mask::RandomMask;
+pub use sparse::SparseJl;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -70,7 +92,26 @@ pub(crate) fn check_width(rows: &Tensor, p: i64) -> Result<()> {
     }
 }
 
+/// An error unless a map has at least one output, and so few that a place among them fits 31 bits.
+pub(crate) fn check_dim(name: &str, dim: i64) -> Result<()> {
+    match dim {
+        1..=0x7FFF_FFFF => Ok(()),
+        _ => Err(Error::option(name, "1 to 2^31 - 1", dim)),
+    }
+}
+
 /// Every projection with its default options.
 pub fn all() -> Vec<Arc<dyn Projection>> {
-    vec![Arc::new(Identity::default())]
+    vec![
+        Arc::new(Identity::default()),
+        Arc::new(Gaussian::default()),
+        Arc::new(Rademacher::default()),
+        Arc::new(SparseJl::default()),
+        Arc::new(Hadamard::default()),
+        Arc::new(RandomMask::default()),
+        Arc::new(Grass::default()),
+        Arc::new(Kronecker::default()),
+        Arc::new(FactoredSparse::default()),
+        Arc::new(Elementwise::default()),
+    ]
 }
