@@ -267,7 +267,7 @@ fn lds_is_dattris() {
 fn linear(subsets: usize, noise: f64) -> (Scores, Scores, Retrained) {
     let (train, test) = (clusters(40, 1), clusters(20, 2));
     let draw = |seed| {
-        let options = Random { seed, ..default() };
+        let options = Random { seed };
         let task = tasks::logistic().train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
         options.fit(&task, &train).unwrap().score(&test).unwrap()
     };

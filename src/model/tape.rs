@@ -1,3 +1,4 @@
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tch::{Kind, Tensor, nn};
@@ -18,7 +19,7 @@ pub struct Tape {
     dropouts: Vec<f64>,
     records: Vec<Record>,
     mask: Option<Mask>,
-    stack: Option<Arc<Stack>>,
+    stack: Option<Rc<Stack>>,
 }
 
 /// Weights of several networks of one architecture, for batches that lie one behind the other: `[networks * n, ...]`.
@@ -125,7 +126,7 @@ impl Tape {
     }
 
     /// For the networks of these seeds, with one `stack` for more than one.
-    pub(crate) fn training(seeds: Arc<[u64]>, step: u64, stack: Option<Arc<Stack>>) -> Tape {
+    pub(crate) fn training(seeds: Arc<[u64]>, step: u64, stack: Option<Rc<Stack>>) -> Tape {
         Tape { stack, ..Tape::new(Mode::Train { seeds, step, draws: 0 }) }
     }
 

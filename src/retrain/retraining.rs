@@ -53,7 +53,7 @@ pub struct Retraining {
     pub runs: usize,
     /// Whether to keep the weights, for [`Retrained::ensemble`].
     pub keep_checkpoints: bool,
-    /// Networks in a stack; by default as many as the processor's cache has room for.
+    /// Networks in a stack; by default as many as the processor's cache has room for. 1 trains each by itself, which rounds otherwise.
     pub side_by_side: Option<usize>,
     /// Stacks trained at the same time; by default libtorch's number of threads.
     pub threads: Option<usize>,

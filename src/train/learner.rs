@@ -1,3 +1,4 @@
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tch::{Kind, Tensor, no_grad};
@@ -15,7 +16,7 @@ use crate::task::Task;
 pub(crate) struct Learner {
     /// The network whose forward pass is run.
     network: Snapshot,
-    stack: Option<Arc<Stack>>,
+    stack: Option<Rc<Stack>>,
     parameters: Vec<Tensor>,
     seeds: Arc<[u64]>,
 }
@@ -41,7 +42,7 @@ impl Learner {
             let pairs = network.parameters().iter().zip(&parameters);
             let pairs = pairs.map(|(own, all)| (own.shallow_clone(), all.shallow_clone())).collect();
             let stack = Stack { networks: seeds.len() as i64, parameters: pairs };
-            Ok(Learner { network, stack: Some(Arc::new(stack)), parameters, seeds: seeds.into() })
+            Ok(Learner { network, stack: Some(Rc::new(stack)), parameters, seeds: seeds.into() })
         })
     }
 
