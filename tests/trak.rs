@@ -361,7 +361,7 @@ fn blocks_are_influence_of_each_part() {
                 let fisher = g.transpose(0, 1).matmul(&g) / 24.0;
                 let lambda = 0.1 * fisher.trace().double_value(&[]) / len as f64;
                 let inverse = (fisher + Tensor::eye(len, (Kind::Double, g.device())) * lambda).inverse();
-                total = total + q.matmul(&inverse).matmul(&g.transpose(0, 1)) / 2.0;
+                total += q.matmul(&inverse).matmul(&g.transpose(0, 1)) / 2.0;
             }
         }
         total
