@@ -16,7 +16,7 @@ use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 use ascribe::prelude::*;
-use ascribe::tch;
+use ascribe::tch::{self, Tensor};
 
 use measure::{Times, peak_above};
 use peer::Peer;
@@ -181,10 +181,18 @@ fn row(work: &Work, task: &Task, train: &Dataset, test: &Dataset, peer: Option<&
     let ratio = |theirs: Option<f64>, ours: Option<f64>| known(theirs.zip(ours).map(|(theirs, ours)| theirs / ours));
     let truth = work.truth(task, train, test)?;
     let theirs_or_ours = last.as_ref().map_or(&scores, |run| &run.scores);
-    let agreement = match last.is_some() || truth.is_some() {
-        true => Some(work.agreement(&scores, theirs_or_ours, truth.as_ref())?),
-        false => None,
+    let mut agreement = match last.is_some() || truth.is_some() {
+        true => work.agreement(&scores, theirs_or_ours, truth.as_ref())?,
+        false => String::new(),
     };
+    if work.lds {
+        let truth = work.network.halves(train, test)?;
+        let said = |scores: &Tensor, method: &str| lds(&Scores::new(scores.shallow_clone(), method, test, train)?, &truth);
+        agreement += &format!("; LDS {}", said(&scores, "ours")?);
+        if let Some(run) = &last {
+            agreement += &format!(", {}'s {}", run.name, said(&run.scores, &run.name)?);
+        }
+    }
     Ok(vec![
         work.name.into(),
         work.size(train.len(), test.len()),
@@ -196,10 +204,18 @@ fn row(work: &Work, task: &Task, train: &Dataset, test: &Dataset, peer: Option<&
         ratio(theirs.median(), ours.median()),
         ratio(theirs.low(), ours.high()),
         ratio(theirs.high(), ours.low()),
-        agreement.unwrap_or_default(),
+        agreement,
         known(fresh_peak(work, train.len(), test.len())?),
         known(last.and_then(|run| run.peak_mb)),
     ])
+}
+
+/// The mean linear datamodeling score with its interval.
+fn lds(scores: &Scores, truth: &Retrained) -> Outcome<String> {
+    let mean = metric::mean_lds(scores, truth)?;
+    let number =
+        |column: &str| -> Outcome<f64> { Ok(mean.column(column)?.f64()?.get(0).ok_or("all test examples are constant")?) };
+    Ok(format!("{:.3} ({:.3}-{:.3})", number("lds")?, number("lds_low")?, number("lds_high")?))
 }
 
 /// Peak memory of one run in a process of its own, above the process with the data loaded; `None` where it cannot be told.

@@ -32,7 +32,7 @@ fn matmul() -> Outcome<f64> {
 }
 
 /// One read and one write of every byte.
-fn copy() -> Outcome<f64> {
+pub fn copy() -> Outcome<f64> {
     let (source, mut target) = (Tensor::ones([1 << 27], CPU), Tensor::ones([1 << 27], CPU));
     let best = best(|| Ok(target.f_copy_(&source)?))?;
     Ok(2.0 * 4.0 * f64::from(1 << 27) / best / 1e9)

@@ -43,15 +43,17 @@ pub struct Work {
     pub truth: Option<fn() -> Box<dyn Method>>,
     /// Train and test examples where the peer does not finish, or not in memory, with all.
     pub sizes: Option<(usize, usize)>,
+    /// Whether the linear datamodeling score of both is told: against networks trained on halves of the train examples.
+    pub lds: bool,
 }
 
 const fn work(name: &'static str, network: Network, method: fn() -> Box<dyn Method>, against: Against) -> Work {
-    Work { name, network, method, itself: false, against, repeats: (5, 1), truth: None, sizes: None }
+    Work { name, network, method, itself: false, against, repeats: (5, 1), truth: None, sizes: None, lds: false }
 }
 
 const FEW: Option<(usize, usize)> = Some((1000, 100));
 
-pub const WORKS: [Work; 20] = [
+pub const WORKS: [Work; 25] = [
     work("grad_dot_mlp", Network::Mlp, grad_dot, Against::Alike),
     work("grad_dot_mlp_exact", Network::Mlp, grad_dot, Against::Same),
     Work { repeats: (5, 3), ..work("grad_dot_logistic", Network::Logistic, grad_dot, Against::Alike) },
@@ -80,6 +82,11 @@ pub const WORKS: [Work; 20] = [
     Work { repeats: (2, 1), ..work("ekfac_cnn", Network::Cnn, ekfac, Against::Same) },
     Work { repeats: (2, 1), ..work("kfac_mlp", Network::Mlp, kfac, Against::Same) },
     Work { repeats: (2, 1), ..work("diagonal_mlp", Network::Mlp, diagonal, Against::Same) },
+    Work { lds: true, ..work("trak_mlp", Network::Mlp, trak_512, Against::Alike) },
+    Work { lds: true, ..work("trak_exact_mlp", Network::Mlp, trak, Against::Alike) },
+    Work { lds: true, ..work("traker_mlp", Network::Mlp, trak_512, Against::Alike) },
+    work("knn_shapley", Network::Logistic, knn_shapley, Against::Same),
+    Work { sizes: FEW, ..work("representer_logistic", Network::Logistic, representer, Against::Alike) },
     Work { repeats: (2, 0), ..work("empirical_fisher_mlp", Network::Mlp, empirical_fisher, Against::Same) },
 ];
 
@@ -119,6 +126,25 @@ fn diagonal() -> Box<dyn Method> {
 
 fn empirical_fisher() -> Box<dyn Method> {
     Box::new(Influence::new(Explicit { matrix: FISHER, damping: LARGE, ..default() }))
+}
+
+/// The peers add their regularisation to a matrix of features that are divided by the square root of the number of parameters.
+const TRAK: Damping = Damping::Absolute(1e-2 * 109_386.0);
+
+fn trak() -> Box<dyn Method> {
+    Box::new(Trak { damping: TRAK, ..Trak::exact() })
+}
+
+fn trak_512() -> Box<dyn Method> {
+    Box::new(Trak { damping: TRAK, ..Trak::new(projection::SparseJl { dim: 512, ..default() }) })
+}
+
+fn knn_shapley() -> Box<dyn Method> {
+    Box::new(KnnShapley { neighbours: 5, ..default() })
+}
+
+fn representer() -> Box<dyn Method> {
+    Box::new(Representer { strength: 0.003, ..default() })
 }
 
 fn grad_dot() -> Box<dyn Method> {
@@ -206,6 +232,10 @@ impl Work {
     }
 }
 
+fn trainer() -> Trainer {
+    Trainer { epochs: 3, ..default() }
+}
+
 impl Network {
     fn name(self) -> &'static str {
         match self {
@@ -230,9 +260,15 @@ impl Network {
 
     /// Trains for a few epochs and saves the weights.
     pub fn train(self, train: &Dataset) -> Outcome<Task> {
-        let task = self.task().train(&Trainer { epochs: 3, ..default() }, train)?;
+        let task = self.task().train(&trainer(), train)?;
         task.checkpoints()[0].save(self.weights())?;
         Ok(task)
+    }
+
+    /// What networks that were trained on 50 random halves of the train examples say about the margins of the test examples.
+    pub fn halves(self, train: &Dataset, test: &Dataset) -> Outcome<Retrained> {
+        let retraining = Retraining { trainer: trainer(), ..default() };
+        Ok(retraining.run(&self.task().with_measurement(Margin), train, test, &Subsets::fraction(train, 0.5, 50, 0)?)?)
     }
 
     /// The task with the weights saved before.

@@ -9,6 +9,7 @@ use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::file::write_aside;
+use crate::model::Thinning;
 use crate::read;
 
 /// The weights of one moment of one training run.
@@ -35,6 +36,8 @@ pub struct Checkpoint {
     /// Learning rate of the last step.
     pub learning_rate: f64,
     tensors: Vec<(String, Tensor)>,
+    /// What its network's dropout drops; nothing, if not given.
+    pub(crate) thinning: Option<Thinning>,
 }
 
 impl Clone for Checkpoint {
@@ -54,7 +57,7 @@ impl Checkpoint {
     /// Weights by name. They are copied, so later training does not change them.
     pub fn new(run: usize, step: usize, learning_rate: f64, tensors: Vec<(String, Tensor)>) -> Checkpoint {
         let tensors = tensors.into_iter().map(|(name, t)| (name, t.detach().copy())).collect();
-        Checkpoint { run, step, learning_rate, tensors }
+        Checkpoint { run, step, learning_rate, tensors, thinning: None }
     }
 
     /// The same weights as those of another run.
@@ -64,7 +67,8 @@ impl Checkpoint {
 
     /// `run 0, step 320`.
     pub fn name(&self) -> String {
-        format!("run {}, step {}", self.run, self.step)
+        let draw = self.thinning.map_or_else(String::new, |thinning| format!(", draw {} of dropout", thinning.draw));
+        format!("run {}, step {}{draw}", self.run, self.step)
     }
 
     /// Names and weights, in the model's order.
@@ -121,6 +125,7 @@ impl Checkpoint {
             step: said("step").parse().unwrap_or(0),
             learning_rate: said("learning_rate").parse().unwrap_or(0.0),
             tensors,
+            thinning: None,
         })
     }
 }

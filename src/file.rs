@@ -25,7 +25,8 @@ pub(crate) fn write_aside(path: &Path, write: impl FnOnce(&mut BufWriter<File>) 
     })
 }
 
-fn beside(path: &Path) -> PathBuf {
+/// The temporary sibling of a file.
+pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.tmp", std::process::id()));
     path.with_file_name(name)

@@ -35,6 +35,7 @@ pub mod retrain;
 pub mod scores;
 pub mod snapshot;
 pub mod statistics;
+pub mod store;
 pub mod task;
 pub mod train;
 

@@ -17,6 +17,7 @@ pub(crate) enum Purpose {
     Start = 8,
     Bootstrap = 9,
     Projection = 10,
+    Negatives = 11,
     Subset = 12,
     Retraining = 13,
 }

@@ -10,7 +10,8 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::{Gradients, Layout, backward};
 use crate::measurement::Measurement;
-use crate::model::{Model, Record, Tape};
+use crate::model::{Model, Record, Tape, Thinning};
+use crate::store::{Attached, Stored, StoredRows};
 use crate::task::{Architecture, Task};
 
 /// Initial weights come from libtorch's generator, which is one per process; whoever seeds it draws under this lock.
@@ -49,6 +50,9 @@ pub struct Snapshot {
     pub(crate) learning_rate: f64,
     /// Whether the tape suffices, once it is known.
     taped: OnceCell<bool>,
+    thinning: Option<Thinning>,
+    /// Recorded gradients of this checkpoint.
+    stores: Vec<Attached>,
     _store: nn::VarStore,
 }
 
@@ -84,6 +88,8 @@ impl Snapshot {
             name: String::new(),
             learning_rate: 0.0,
             taped: OnceCell::new(),
+            thinning: None,
+            stores: Vec::new(),
             _store: store,
         })
     }
@@ -93,6 +99,10 @@ impl Snapshot {
         let mut snapshot = Snapshot::build(task, None)?;
         snapshot.name = checkpoint.name();
         snapshot.learning_rate = checkpoint.learning_rate;
+        snapshot.thinning = checkpoint.thinning;
+        // Gradients of a thinned network are others than those of its weights.
+        let stores = if checkpoint.thinning.is_none() { task.stores.as_slice() } else { &[] };
+        snapshot.stores = stores.iter().filter_map(|store| store.at(checkpoint)).collect();
         let mut wrong = Vec::new();
         for (name, mut tensor) in snapshot.named_tensors() {
             match checkpoint.tensor(&name) {
@@ -142,9 +152,13 @@ impl Snapshot {
     }
 
     pub(crate) fn measurement(&self, of: Of) -> &dyn Measurement {
+        self.number(of).as_ref()
+    }
+
+    pub(crate) fn number(&self, of: Of) -> &Arc<dyn Measurement> {
         match of {
-            Of::Objective => self.objective.as_ref(),
-            Of::Measurement => self.measurement.as_ref(),
+            Of::Objective => &self.objective,
+            Of::Measurement => &self.measurement,
         }
     }
 
@@ -153,7 +167,7 @@ impl Snapshot {
         guarded(|| {
             no_grad(|| {
                 let chunks = data.inputs().split(1024, 0);
-                let outputs: Vec<Tensor> = chunks.iter().map(|x| self.network.forward(x, &mut Tape::off())).collect();
+                let outputs: Vec<Tensor> = chunks.iter().map(|x| self.forward(x)).collect();
                 Ok(Tensor::cat(&outputs, 0))
             })
         })
@@ -174,9 +188,52 @@ impl Snapshot {
         guarded(|| Gradients::compute(self, of, data.inputs(), data.targets()))
     }
 
+    /// Runs the network on a tape that records nothing.
+    pub(crate) fn forward(&self, inputs: &Tensor) -> Tensor {
+        self.network.forward(inputs, &mut Tape::off().thinned(self.thinning))
+    }
+
+    /// What share each call of dropout is asked to drop, in the order of the calls.
+    pub(crate) fn dropouts(&self, inputs: &Tensor) -> Vec<f64> {
+        let mut tape = Tape::off();
+        let _ = no_grad(|| self.network.forward(inputs, &mut tape));
+        tape.dropouts().to_vec()
+    }
+
+    /// Recorded gradients of a dataset, if there are any.
+    pub(crate) fn stored(&self, of: Of, data: &Dataset) -> Option<Stored<'_>> {
+        self.stores.iter().find_map(|store| store.gradients(self.number(of), data, &self.layout))
+    }
+
+    /// Recorded features of a dataset, `[n, k]`; `None` where the task has no features of it.
+    ///
+    /// `projection` is the name of the projection and `member` what it was fitted with: the position of the checkpoint in the task that
+    /// recorded. Errors: [`Error::Data`] if there are features of these examples, but by other projections.
+    pub fn stored_features(&self, of: Of, data: &Dataset, projection: &str, member: u64) -> Result<Option<Tensor>> {
+        self.stored_rows(of, data, projection, member)?.map(|rows| rows(0, data.len() as i64)).transpose()
+    }
+
+    /// What reads the recorded features of some of the examples, from a first to before a last.
+    pub(crate) fn stored_rows(&self, of: Of, data: &Dataset, projection: &str, member: u64) -> Result<Option<StoredRows<'_>>> {
+        let mut others = Vec::new();
+        for (name, position, rows) in self.stores.iter().filter_map(|store| store.features(self.number(of), data)) {
+            if (name, position as u64) == (projection, member) {
+                return Ok(Some(rows));
+            }
+            others.push(format!("{name}, member {position}"));
+        }
+        match others.is_empty() {
+            true => Ok(None),
+            false => {
+                let reason = format!("expected features by {projection}, member {member}; got a store by {}", others.join("; "));
+                Err(Error::data(data.name(), reason))
+            }
+        }
+    }
+
     /// Runs the network on a recording tape; gives outputs and what each layer saw.
     pub(crate) fn record(&self, inputs: &Tensor) -> (Tensor, Vec<Record>) {
-        let mut tape = Tape::recording();
+        let mut tape = Tape::recording().thinned(self.thinning);
         let outputs = self.network.forward(inputs, &mut tape);
         (outputs, tape.into_records())
     }
@@ -234,7 +291,7 @@ impl Snapshot {
         guarded(|| {
             let n = (data.len() as i64).min(2);
             let (inputs, _) = data.slice(0, n);
-            let outputs = no_grad(|| self.network.forward(&inputs, &mut Tape::off()));
+            let outputs = no_grad(|| self.forward(&inputs));
             if outputs.size().first() != Some(&n) {
                 let got = format!("{:?} for a batch of {n}", outputs.size());
                 return Err(Error::shape("model outputs", "the batch as first dimension", got));
@@ -242,7 +299,7 @@ impl Snapshot {
             if outputs.isfinite().all().int64_value(&[]) == 0 {
                 return Err(Error::numerical("the forward pass", format!("outputs of {} are not finite", self.name)));
             }
-            let alone = no_grad(|| self.network.forward(&inputs.narrow(0, 0, 1), &mut Tape::off()));
+            let alone = no_grad(|| self.forward(&inputs.narrow(0, 0, 1)));
             let apart = (outputs.narrow(0, 0, 1) - &alone).abs().max().double_value(&[]);
             if apart > 1e-4 * (1.0 + alone.abs().max().double_value(&[])) {
                 return Err(Error::layer(

@@ -10,7 +10,8 @@ use crate::error::{Error, Result, guarded};
 use crate::measurement::{LogLikelihood, Measurement};
 use crate::model::Model;
 use crate::snapshot::Snapshot;
-use crate::train::Trainer;
+use crate::store::{Attached, Store};
+use crate::train::{Trainer, Watch};
 
 pub(crate) type Architecture = Arc<dyn Fn(&nn::Path) -> Box<dyn Model> + Send + Sync>;
 
@@ -33,6 +34,7 @@ pub struct Task {
     pub(crate) objective: Arc<dyn Measurement>,
     pub(crate) measurement: Arc<dyn Measurement>,
     checkpoints: Vec<Checkpoint>,
+    pub(crate) stores: Vec<Attached>,
 }
 
 impl Task {
@@ -43,6 +45,7 @@ impl Task {
             objective: Arc::new(LogLikelihood),
             measurement: Arc::new(LogLikelihood),
             checkpoints: Vec::new(),
+            stores: Vec::new(),
         }
     }
 
@@ -71,11 +74,35 @@ impl Task {
     }
 
     /// Trains one more run from fresh weights and adds the checkpoints it kept.
-    pub fn train(mut self, trainer: &Trainer, train: &Dataset) -> Result<Task> {
+    pub fn train(self, trainer: &Trainer, train: &Dataset) -> Result<Task> {
+        self.train_watched(trainer, train, &mut |_| Ok(None))
+    }
+
+    /// The same, showing every step before it is taken; see [`Trainer::run`].
+    pub(crate) fn train_watched(mut self, trainer: &Trainer, train: &Dataset, watch: &mut Watch) -> Result<Task> {
         let run = self.runs().last().map_or(0, |run| run + 1);
-        let kept = guarded(|| trainer.run(&self, train, run))?;
+        let kept = guarded(|| trainer.run(&self, train, run, watch))?;
         self.checkpoints.extend(kept);
         Ok(self)
+    }
+
+    /// Reads recorded gradients or features of these examples instead of computing them; a task may have several stores.
+    ///
+    /// A store is read wherever gradients of the number it was made from are asked for, be that as the objective, as the measurement or as
+    /// the output of a method such as [`Trak`](crate::method::Trak); all else is computed.
+    ///
+    /// Errors: [`Error::Data`] if parts are missing, or if the store was made from other weights, another architecture, other data or
+    /// another objective: it names the first difference.
+    pub fn with_store(mut self, store: &Store, train: &Dataset) -> Result<Task> {
+        let attached = Attached::new(store, &self.clone().without_stores(), train)?;
+        self.stores.push(attached);
+        Ok(self)
+    }
+
+    /// The same task, computing everything.
+    pub(crate) fn without_stores(mut self) -> Task {
+        self.stores.clear();
+        self
     }
 
     /// The weights, in the order of training.

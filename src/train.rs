@@ -17,6 +17,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::random::{self, Purpose};
+use crate::snapshot::Snapshot;
 use crate::task::Task;
 
 /// Which checkpoints of a run to keep; the last is always kept.
@@ -65,6 +66,22 @@ pub struct Trainer {
     pub seed: u64,
 }
 
+/// A step about to be taken, for whoever watches training.
+pub(crate) struct Step<'a> {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Positions of its examples in the data, of one network after the other, `[networks · b]`.
+    pub batch: &'a Tensor,
+    pub rate: f64,
+    /// The network with the weights before the step.
+    pub snapshot: &'a Snapshot,
+    /// What it gave for the batch, dropout and all.
+    pub outputs: &'a Tensor,
+}
+
+/// Sees steps; gives weights `[networks · b]` for the examples of one, or leaves them alone.
+pub(crate) type Watch<'a> = dyn FnMut(&Step) -> Result<Option<Tensor>> + 'a;
+
 impl Default for Trainer {
     fn default() -> Trainer {
         Trainer {
@@ -112,18 +129,26 @@ impl Trainer {
         chosen || epoch == self.epochs
     }
 
-    /// Trains from fresh weights and returns the checkpoints to keep.
-    pub(crate) fn run(&self, task: &Task, train: &Dataset, run: usize) -> Result<Vec<Checkpoint>> {
+    /// Trains from fresh weights and returns the checkpoints to keep. `watch` sees every step before it is taken, and may weigh its
+    /// examples in the loss, which stays divided by their number.
+    pub(crate) fn run(&self, task: &Task, train: &Dataset, run: usize, watch: &mut Watch) -> Result<Vec<Checkpoint>> {
         self.check()?;
-        // Each run of a task draws its own weights and order; the first one draws what `seed` alone says.
-        let seed = self.seed ^ (run as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let learner = Learner::alone(task, seed)?;
+        let learner = Learner::alone(task, self.seed_of(run))?;
         learner.check(train)?;
         let mut progress = Progress::new("training", self.steps(train.len()) as u64);
         let everything = [(0..train.len() as i64).collect::<Vec<_>>()];
-        let kept = self.fit(&learner, train, &everything, &mut || progress.add(1))?.remove(0);
+        let mut watch = |step: &Step| {
+            progress.add(1);
+            watch(step)
+        };
+        let kept = self.fit(&learner, train, &everything, &mut watch)?.remove(0);
         progress.finish();
         Ok(kept.into_iter().map(|checkpoint| checkpoint.of_run(run)).collect())
+    }
+
+    /// Each run of a task draws its own weights and order; the first one draws what `seed` alone says.
+    pub(crate) fn seed_of(&self, run: usize) -> u64 {
+        self.seed ^ (run as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 
     /// Optimiser steps on so many examples.
@@ -137,7 +162,7 @@ impl Trainer {
         learner: &Learner,
         train: &Dataset,
         positions: &[Vec<i64>],
-        stepped: &mut dyn FnMut(),
+        watch: &mut Watch,
     ) -> Result<Vec<Vec<Checkpoint>>> {
         let n = positions.first().map_or(0, Vec::len);
         let total = self.steps(n);
@@ -156,12 +181,13 @@ impl Trainer {
                 rate = self.learning_rate * self.schedule.factor(step, total);
                 let batch = batch.reshape([-1]);
                 let (inputs, targets) = (train.inputs().index_select(0, &batch), train.targets().index_select(0, &batch));
-                let losses = learner.losses(&inputs, &targets, step); // [networks]
+                let outputs = learner.outputs(&inputs, step);
+                let weights = watch(&Step { epoch, batch: &batch, rate, snapshot: learner.network(), outputs: &outputs })?;
+                let losses = learner.losses(&outputs, &targets, weights.as_ref()); // [networks]
                 let gradients = learner.gradients(&losses.sum(None::<Kind>))?;
                 state.step(learner.parameters(), &gradients, rate);
                 sum += losses.detach();
                 step += 1;
-                stepped();
             }
             let sum = sum.sum(None::<Kind>).double_value(&[]);
             if !sum.is_finite() {

@@ -197,7 +197,7 @@ fn a_curve_has_a_line_and_a_name_per_group() -> Result<()> {
     }
     let plain = plot::curve(&found(), "share", "found", None)?;
     assert!(!plain.svg().contains(">TRAK</text>"));
-    let dashed = Curve { diagonal: true }.draw(&found(), "share", "found", None)?;
+    let dashed = Curve { diagonal: true, ..default() }.draw(&found(), "share", "found", None)?;
     assert!(dashed.svg().matches("<polyline").count() > plain.svg().matches("<polyline").count() + 10);
     Ok(())
 }
@@ -318,5 +318,62 @@ fn intervals_refuse_bad_columns() -> Result<()> {
     assert!(message(plot::intervals(&table, "q", "method")).contains("column q"));
     let gaps = df!("r" => [None::<f64>], "r_low" => [None::<f64>], "r_high" => [None::<f64>])?;
     assert!(message(plot::intervals(&gaps, "r", "r")).contains("at least one number"));
+    Ok(())
+}
+
+#[test]
+fn a_curve_shades_its_interval() -> Result<()> {
+    let frame =
+        df!("models" => [1.0, 2.0, 3.0], "lds" => [0.1, 0.2, 0.3], "lds_low" => [0.0, 0.1, 0.2], "lds_high" => [0.2, 0.3, 0.9])?;
+    let banded = Curve { band: true, ..default() };
+    let figure = banded.draw(&frame, "models", "lds", None)?;
+    assert_eq!(figure.svg().matches("<polygon").count(), 1);
+    assert!(figure.svg().contains("0.8"), "the axis reaches the ends of the band");
+    assert!(message(banded.draw(&frame.drop("lds_low")?, "models", "lds", None)).contains("column lds_low"));
+    Ok(())
+}
+
+/// Left, right, top and bottom of the names in a figure, as wide as 12-pixel letters may be.
+fn places(figure: &Figure, names: &[String]) -> Vec<[f64; 4]> {
+    let number = |line: &str, key: &str| -> f64 {
+        let rest = line.split(&format!(" {key}=\"")).nth(1).expect("the attribute");
+        rest.split('"').next().and_then(|text| text.parse().ok()).expect("a number")
+    };
+    let find = |name: &String| figure.svg().lines().find(|line| line.contains(&format!(">{name}</text>"))).expect("the name");
+    let place = |name: &String| {
+        let (line, width) = (find(name), 6.2 * name.len() as f64);
+        let (x, y) = (number(line.trim_start_matches("<text"), "x"), number(line, "y"));
+        [x, x + width, y - 10.0, y + 2.0]
+    };
+    names.iter().map(place).collect()
+}
+
+#[test]
+fn names_of_a_pareto_plot_keep_apart() -> Result<()> {
+    let names: Vec<String> = (0..14).map(|i| format!("method number {i:02}")).collect();
+    // All within a factor of two in cost, in two crowds.
+    let seconds: Vec<f64> = (0..14).map(|i| 1.0 + f64::from(i % 5) * 0.01 + f64::from(i / 7)).collect();
+    let lds: Vec<f64> = (0..14).map(|i| 0.3 + f64::from(i % 3) * 0.001).collect();
+    let frame =
+        df!("method" => &names, "seconds" => &seconds, "lds" => &lds, "lds_low" => vec![0.29; 14], "lds_high" => vec![0.32; 14])?;
+    let figure = plot::pareto(&frame, "seconds", "lds", "method")?;
+    let places = places(&figure, &names);
+    for (at, a) in places.iter().enumerate() {
+        assert!(a[0] > 40.0 && a[1] < 740.0 && a[2] > 50.0 && a[3] < 392.0, "{} is clipped: {a:?}", names[at]);
+        for (b, other) in places[..at].iter().zip(&names) {
+            assert!(a[1] <= b[0] || b[1] <= a[0] || a[3] <= b[2] || b[3] <= a[2], "{} lies on {other}", names[at]);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pareto_plot_refuses_what_has_no_logarithm() -> Result<()> {
+    let frame = df!("method" => ["a", "b"], "seconds" => [Some(0.0), None], "lds" => [0.1, 0.2])?;
+    let draw = |frame: &DataFrame| plot::pareto(frame, "seconds", "lds", "method");
+    assert!(message(draw(&frame)).contains("costs above 0"));
+    assert!(message(draw(&frame.tail(Some(1)))).contains("at least one row"));
+    let partly = df!("method" => ["a", "b"], "seconds" => [Some(2.0), None], "lds" => [0.1, 0.2])?;
+    assert!(draw(&partly)?.svg().contains("1 left out"));
     Ok(())
 }

@@ -84,6 +84,13 @@ fn a_subset_does_not_depend_on_the_others() {
     };
     let together = run(&all, 1);
     assert!(run(&all, 2).equal(&together), "threads");
+    for side_by_side in [2, 3, 12] {
+        let how = Retraining { side_by_side: Some(side_by_side), ..retraining() };
+        let other = how.run(&tasks::mlp(), &train, &test, &all).unwrap();
+        assert!(other.tensor().equal(&together), "{side_by_side} side by side");
+    }
+    let single = Retraining { runs: 1, ..retraining() }.run(&tasks::mlp(), &train, &test, &all.select(&[4]).unwrap()).unwrap();
+    assert!(single.tensor().get(0).get(0).equal(&together.get(4).get(0)), "a stack of one");
     let some = all.select(&[4, 1]).unwrap();
     assert_eq!(some.numbers(), [4, 1]);
     assert!(run(&some, 1).equal(&together.index_select(0, &Tensor::from_slice(&[4i64, 1]))), "a part, in another order");
@@ -260,7 +267,7 @@ fn lds_is_dattris() {
 fn linear(subsets: usize, noise: f64) -> (Scores, Scores, Retrained) {
     let (train, test) = (clusters(40, 1), clusters(20, 2));
     let draw = |seed| {
-        let options = Random { seed, ..default() };
+        let options = Random { seed };
         let task = tasks::logistic().train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
         options.fit(&task, &train).unwrap().score(&test).unwrap()
     };

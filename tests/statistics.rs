@@ -92,3 +92,24 @@ fn a_bootstrap_is_a_function_of_its_seed() {
     let one = bootstrap_mean(&[2.0], 500, 3).unwrap();
     assert_eq!((one.mean, one.low, one.high, one.n), (2.0, 2.0, 2.0, 1));
 }
+
+/// By scipy 1.17: `2 * t.sf(|r| √((n − 2) / (1 − r²)), n − 2)`.
+#[test]
+fn p_values_of_correlations_are_scipys() {
+    let cases = [
+        (0.5, 10, 0.141_113_281_25),
+        (0.9, 5, 0.037_386_073_468_498_62),
+        (-0.3, 50, 0.034_286_180_032_929_97),
+        (0.05, 1000, 0.114_072_595_551_072_96),
+        (0.999, 7, 6.070_453_581_893_137e-8),
+        (0.2, 3, 0.871_811_566_302_05),
+    ];
+    for (r, n, expected) in cases {
+        let found = ascribe::statistics::p_of_correlation(r, n).unwrap();
+        assert!((found - expected).abs() < 1e-11 * expected.max(1e-3), "{r} of {n}: {found} against {expected}");
+    }
+    assert_eq!(ascribe::statistics::p_of_correlation(1.0, 5), Some(0.0));
+    assert_eq!(ascribe::statistics::p_of_correlation(0.0, 5), Some(1.0));
+    assert_eq!(ascribe::statistics::p_of_correlation(0.5, 2), None);
+    assert_eq!(ascribe::statistics::p_of_correlation(f64::NAN, 5), None);
+}

@@ -1,13 +1,17 @@
 //! One test binary: laws over every method, oracles, goldens from peers, bad input.
 
 mod bad_input;
+mod data_value_embedding;
 mod dataset;
 mod display;
+mod dropout;
 mod geometry;
 mod golden;
 mod golden_curvature;
+mod golden_trak;
 mod laws;
 mod layers;
+mod measured;
 mod measurement;
 mod metric;
 mod models;
@@ -15,12 +19,14 @@ mod oracles;
 mod plot;
 mod products;
 mod projection;
+mod read;
 mod readme;
 mod representer;
 mod retrain;
 mod retrained;
 mod solvers;
 mod statistics;
+mod store;
 mod tasks;
 mod training;
 mod trak;

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use super::seen::Seen;
 use super::{Block, Columns, Entry, Form, Gradients, Outer, backward};
 use crate::error::{Error, Result};
-use crate::model::{Record, Tape};
+use crate::model::Record;
 use crate::snapshot::{Of, Snapshot, finite, same, unreached};
 
 impl Gradients {
@@ -81,7 +81,7 @@ impl Gradients {
         let mut rows: Vec<Vec<Tensor>> = Vec::new();
         let zero = || Tensor::zeros([snapshot.p()], (Kind::Float, tch::Device::Cpu));
         for i in 0..n {
-            let outputs = snapshot.network().forward(&inputs.narrow(0, i, 1), &mut Tape::off());
+            let outputs = snapshot.forward(&inputs.narrow(0, i, 1));
             let covectors = covectors(&outputs, Some(i))?;
             while rows.len() < covectors.len() {
                 rows.push((0..i).map(|_| zero()).collect());
@@ -144,7 +144,7 @@ impl Gradients {
         let n = inputs.size()[0];
         let mut rows = Vec::with_capacity(n as usize);
         for i in 0..n {
-            let outputs = snapshot.network().forward(&inputs.narrow(0, i, 1), &mut Tape::off());
+            let outputs = snapshot.forward(&inputs.narrow(0, i, 1));
             let gradients = snapshot.parameter_gradients(&value(&outputs, i)?.sum(None::<Kind>), false)?;
             rows.push(snapshot.layout().flatten(&gradients));
         }

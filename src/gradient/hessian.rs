@@ -10,7 +10,6 @@ use super::stream::batch_size;
 use super::{backward, replicate, states};
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
-use crate::model::Tape;
 use crate::random;
 use crate::snapshot::{Of, Snapshot};
 
@@ -120,7 +119,7 @@ impl Hessian {
     /// One backward pass through the gradient for each row.
     fn add_by_loop(&self, inputs: &Tensor, targets: &Tensor, vectors: &Tensor, total: &Tensor) -> Result<()> {
         let (n, layout) = (self.train.len() as f64, self.snapshot.layout());
-        let outputs = self.snapshot.network().forward(inputs, &mut Tape::off());
+        let outputs = self.snapshot.forward(inputs);
         let loss = self.snapshot.measured(Of::Objective, &outputs, targets)?.sum(None::<Kind>) * (-1.0 / n);
         let gradient = layout.flatten(&self.snapshot.parameter_gradients(&loss, true)?);
         if !gradient.requires_grad() {

@@ -40,7 +40,8 @@ pub(crate) fn batch_size(snapshot: &Snapshot, data: &Dataset, formed: bool) -> R
     })
 }
 
-/// Calls `each` with the position of the first example and the gradients of every batch, in order.
+/// Calls `each` with the position of the first example and the gradients of every batch, in order: recorded ones where the snapshot has
+/// them, else computed.
 pub(crate) fn each_batch(
     snapshot: &Snapshot,
     of: Of,
@@ -49,11 +50,21 @@ pub(crate) fn each_batch(
     mut each: impl FnMut(i64, Gradients) -> Result<()>,
 ) -> Result<()> {
     let n = data.len() as i64;
+    let stored = snapshot.stored(of, data);
     let mut start = 0;
     while start < n {
-        let end = (start + size).min(n);
-        let (inputs, targets) = data.slice(start, end);
-        each(start, guarded(|| Gradients::compute(snapshot, of, &inputs, &targets))?)?;
+        let mut end = (start + size).min(n);
+        let gradients = match &stored {
+            Some(stored) => {
+                end = stored.end(start, end);
+                stored.read(start, end)?
+            }
+            None => {
+                let (inputs, targets) = data.slice(start, end);
+                guarded(|| Gradients::compute(snapshot, of, &inputs, &targets))?
+            }
+        };
+        each(start, gradients)?;
         start = end;
     }
     Ok(())

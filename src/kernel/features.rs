@@ -23,6 +23,9 @@ const FORMED_BYTES: i64 = 512 << 20;
 pub(crate) struct FeatureMap {
     pub snapshot: Rc<Snapshot>,
     pub projector: Box<dyn Projector>,
+    /// Of the projection: features on disk are known by it, and by what it was fitted with.
+    pub name: String,
+    pub member: u64,
 }
 
 impl FeatureMap {
@@ -41,6 +44,13 @@ impl FeatureMap {
 
     /// Calls `each` with the position of the first example and the features of every batch, in order.
     pub fn each(&self, of: Of, data: &Dataset, mut each: impl FnMut(i64, Tensor) -> Result<()>) -> Result<()> {
+        if let Some(stored) = self.snapshot.stored_rows(of, data, &self.name, self.member)? {
+            let n = data.len() as i64;
+            let size = (BATCH_BYTES / (8 * self.k())).clamp(1, n);
+            return (0..n)
+                .step_by(size as usize)
+                .try_for_each(|start| each(start, guarded(|| Ok(stored(start, (start + size).min(n))?.to_kind(Kind::Float)))?));
+        }
         each_batch(&self.snapshot, of, data, self.at_once(data)?, |start, gradients| {
             let rows = guarded(|| self.projector.project(&gradients))?;
             each(start, finite("the projection", rows, "a feature is NaN or infinite; look for very large gradients")?)

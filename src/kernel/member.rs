@@ -35,8 +35,8 @@ impl Member {
     pub fn new(snapshot: Rc<Snapshot>, train: &Dataset, plan: Plan, half: bool) -> Result<Member> {
         let source = match plan.projector {
             None => Source::Gradients(TrainSide::new(&snapshot, train)?),
-            Some(projector) => {
-                let map = FeatureMap { snapshot: snapshot.clone(), projector };
+            Some((projector, name, member)) => {
+                let map = FeatureMap { snapshot: snapshot.clone(), projector, name, member };
                 let rows = Rows::new(&map, train, half)?;
                 Source::Features(map, rows)
             }

@@ -25,8 +25,8 @@ impl Block {
 
 /// What a member is made of, before its features are computed.
 pub(super) struct Plan {
-    /// None where gradients stay factored.
-    pub projector: Option<Box<dyn Projector>>,
+    /// None where gradients stay factored; else with the name of the projection and what it was fitted with.
+    pub projector: Option<(Box<dyn Projector>, String, u64)>,
     pub blocks: Vec<Block>,
 }
 
@@ -44,18 +44,20 @@ impl Plan {
             Some(damping) => Route::of_exact(snapshot, train, damping)? == Route::Dual,
             None => true,
         };
-        let projector = match projection {
-            Some(projection) => guarded(|| projection.fit(snapshot.layout(), index))?,
-            None if !by_factors => Identity::default().fit(snapshot.layout(), 0)?,
+        let identity: &dyn Projection = &Identity {};
+        let (projection, index) = match projection {
+            Some(projection) => (projection, index),
+            None if !by_factors => (identity, 0),
             None => {
                 let blocks = vec![Block { offset: 0, len: snapshot.p(), route: Route::Dual }];
                 return Ok(Plan { projector: None, blocks });
             }
         };
+        let projector = guarded(|| projection.fit(snapshot.layout(), index))?;
         let route = |k: i64| if damping.is_some() { Route::of(n, k) } else { Route::Primal };
         let parts = projector.parts().iter();
         let blocks = parts.map(|part| Block { offset: part.offset, len: part.len, route: route(part.len) }).collect();
-        Ok(Plan { projector: Some(projector), blocks })
+        Ok(Plan { projector: Some((projector, projection.name(), index)), blocks })
     }
 
     /// Numbers in all matrices to invert.

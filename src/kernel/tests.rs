@@ -20,7 +20,7 @@ fn scores(features: &Tensor, tests: &Tensor, route: Route) -> Tensor {
     let task = Task::new(|p: &nn::Path| Logistic::new(p, 3, 2)).train(&trainer, &data.unwrap()).unwrap();
     let snapshot = Rc::new(task.snapshot(0).unwrap());
     let projector = Identity::default().fit(snapshot.layout(), 0).unwrap();
-    let map = FeatureMap { snapshot: snapshot.clone(), projector };
+    let map = FeatureMap { snapshot: snapshot.clone(), projector, name: "identity".into(), member: 0 };
     let source = Source::Features(map, Rows::Held(Held::of(features.shallow_clone())));
     // Two blocks of one route, so that sums over blocks and their places count.
     let (first, rest) = (k / 3, k - k / 3);

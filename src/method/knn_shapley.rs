@@ -1,9 +1,12 @@
 //! Answers: what is each train example worth to a classifier that asks the nearest neighbours?
-//! Formula: Shapley values of `v(S) = (1/K) Σ_{k ≤ min(K, |S|)} [y_k = y']` over the train examples of S from nearest to farthest. With
-//! ranks r = 1..n from the test example, `m_r = [y_r = y']` and `w_r = min(K, r)/(K r)`: `s_r = m_r w_r + Σ_{q > r} m_q (w_q − w_{q−1})`.
+//! Formula: Shapley values of `v(S) = (1/K) Σ_{k ≤ min(K, |S|)} [y_k = y']` over the train examples of S from nearest to
+//! farthest. With ranks r = 1..n from the test example, `m_r = [y_r = y']` and `w_r = min(K, r)/(K r)`:
+//! `s_r = m_r w_r + Σ_{q > r} m_q (w_q − w_{q−1})`.
 //! Parts: no gradients; the inputs as they are, or features, and then the mean over the task's checkpoints.
-//! Cost: products of rows O(m n d) and sorting O(m n log n); memory O(n) for each of a block of test examples, besides the scores.
-//! Defaults: 5 neighbours by the Euclidean distance of the inputs. Misleads: values a neighbour search, not the network that was trained.
+//! Cost: products of rows O(m n d) and sorting O(m n log n); memory O(n) for each of a block of test examples, besides the
+//! scores.
+//! Defaults: 5 neighbours by the Euclidean distance of the inputs. Misleads: values a neighbour search, not the network that was
+//! trained.
 //! Reference: Jia et al. 2019, theorem 1 (arXiv 1908.08619).
 
 use serde::{Deserialize, Serialize};
@@ -43,8 +46,9 @@ pub enum Space {
 
 /// Shapley values of the nearest-neighbour classifier, exactly.
 ///
-/// Each row sums to the share of the test example's `neighbours` nearest train examples that have its label. Train examples at the
-/// same distance keep their order. An example scored against itself (`self_scores`, or test = train) is its own nearest neighbour.
+/// Each row sums to the share of the test example's `neighbours` nearest train examples that have its label. Train examples at
+/// the same distance keep their order. An example scored against itself (`self_scores`, or test = train) is its own nearest
+/// neighbour.
 ///
 /// ```
 /// use ascribe::prelude::*;
@@ -131,8 +135,8 @@ impl KnnShapley {
 
     /// Order of the train rows from nearest to farthest, `[m, n]`; the earlier first at equal distances.
     ///
-    /// Distances are formed in float64, where the product of rows loses no digit that float32 has, and compared as float32, so that equal
-    /// rows are at equal distances however the product was blocked.
+    /// Distances are formed in float64, where the product of rows loses no digit that float32 has, and compared as float32, so
+    /// that equal rows are at equal distances however the product was blocked.
     fn order(&self, test: &Tensor, train: &Tensor) -> Tensor {
         let (test, n) = (test.to_kind(Kind::Double), train.size()[0]);
         let squares = |rows: &Tensor| rows.square().sum_dim_intlist([1i64].as_slice(), false, Kind::Double);

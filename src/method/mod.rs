@@ -2,6 +2,8 @@
 
 mod block_projected;
 mod d_trak;
+mod data_value_embedding;
+mod dropout;
 mod fact_grass;
 mod features;
 mod grad_cos;
@@ -21,6 +23,8 @@ mod unit_norm;
 
 pub use block_projected::{BlockProjected, FisherKind};
 pub use d_trak::DTrak;
+pub use data_value_embedding::{DataValueEmbedding, Kept, StepCurvature, Unrolled};
+pub use dropout::Dropout;
 pub use fact_grass::FactGrass;
 pub use grad_cos::GradCos;
 pub use grad_dot::GradDot;

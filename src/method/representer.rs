@@ -1,12 +1,12 @@
 //! Answers: which train examples make up this prediction, if the last layer is written as a sum over them?
 //! Formula: `score(z', z_i) = α_i[y'] ⟨f_i, f'⟩` with features f `[d]`, the class y' of the test example, and
-//! `α_i = −(1/2λn) ∂ℓ_i/∂φ_i` `[classes]` where Θ minimises `(1/n) Σ ℓ_i + λ‖Θ‖²`. Then `Σ_i α_i ⟨f_i, f'⟩ = Θf'`: the scores of a test
-//! example sum to its pre-activation φ'.
+//! `α_i = −(1/2λn) ∂ℓ_i/∂φ_i` `[classes]` where Θ minimises `(1/n) Σ ℓ_i + λ‖Θ‖²`. Then `Σ_i α_i ⟨f_i, f'⟩ = Θf'`: the scores of
+//! a test example sum to its pre-activation φ'.
 //! Parts: the last linear layer without its bias, fine-tuned on the model's own probabilities; mean over the task's checkpoints.
 //! Cost: n + m forward passes and a convex problem in classes · d unknowns; memory O((n + m) d), and min(n, d)² to precondition.
-//! Defaults: λ = 0.003 as in dattri; a layer within 1e-8 of the optimum. Misleads: explains what the model says; train labels play no
-//! part, and what is known of the layers below is only what their features say.
-//! Reference: Yeh et al. 2018, theorem 3.1 and section 3.1 (arXiv 1811.09720). dattri divides α by n twice.
+//! Defaults: λ = 0.003 as in dattri; a layer within 1e-8 of the optimum. Misleads: explains what the model says; train labels
+//! play no part, and what is known of the layers below is only what their features say.
+//! Reference: Yeh et al. 2018, theorem 3.1 (arXiv 1811.09720). dattri divides α by n twice.
 
 mod softmax_regression;
 
@@ -107,8 +107,8 @@ impl Representer {
 
     /// Fine-tunes the last layer of one network and writes it as a sum over the train examples.
     ///
-    /// Errors: [`Error::Layer`] unless a linear layer gives the logits, [`Error::Unsupported`] for a single output or for sequences,
-    /// [`Error::Numerical`] if the tolerance is not reached.
+    /// Errors: [`Error::Layer`] unless a linear layer gives the logits, [`Error::Unsupported`] for a single output or for
+    /// sequences, [`Error::Numerical`] if the tolerance is not reached.
     pub fn values(&self, snapshot: &Snapshot, train: &Dataset) -> Result<RepresenterValues> {
         self.check()?;
         snapshot.check(train, snapshot.measurement(Of::Objective))?;

@@ -1,8 +1,8 @@
 //! Answers: which train examples point where the test example points, whatever the lengths?
 //! Formula: `s(z', z) / √(s(z', z') s(z, z))`, the cosine in the geometry of a method's own scores s, in [−1, 1] where these are
 //! inner products.
-//! Parts: a method that scores test examples for themselves (all but `Random`, `RelatIf`, `KnnShapley`, `Representer` and `Dropout`);
-//! rows are divided by the number explained, columns by the objective.
+//! Parts: a method that scores test examples for themselves (all but `Random`, `RelatIf`, `KnnShapley` and `Representer`); rows
+//! are divided by the number explained, columns by the objective.
 //! Cost: the method's self-influence on both sides. Defaults: none to choose.
 //! Misleads: says nothing of strength; every example is its own best proponent, so self-influence is 1 throughout.
 //! Reference: Chang et al. 2024 for preconditioned gradients (arXiv 2410.17413); `GradCos` is the plain case.

@@ -8,6 +8,7 @@ mod logistic;
 mod mlp;
 mod resnet9;
 mod tape;
+mod thinning;
 
 pub use cnn::Cnn;
 pub use gelu_cnn::GeluCnn;
@@ -17,6 +18,7 @@ pub use mlp::Mlp;
 pub use resnet9::ResNet9;
 pub use tape::Tape;
 pub(crate) use tape::{Operation, Record, Stack};
+pub(crate) use thinning::Thinning;
 
 use tch::Tensor;
 

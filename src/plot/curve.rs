@@ -1,7 +1,7 @@
 //! One number against another, a line for each group.
 
 use plotters::element::DashedPathElement;
-use plotters::prelude::{Circle, PathElement};
+use plotters::prelude::{Circle, PathElement, Polygon};
 use plotters::style::{Color, RGBColor};
 use polars::prelude::{DataFrame, DataType};
 
@@ -27,7 +27,7 @@ const WIDTH: f64 = 700.0;
 /// use polars::prelude::*;
 /// let share = Column::new("inspected".into(), [0.0, 0.5, 1.0]);
 /// let found = Column::new("found".into(), [0.0, 0.8, 1.0]);
-/// let figure = Curve { diagonal: true }.draw(&DataFrame::new(3, vec![share, found])?, "inspected", "found", None)?;
+/// let figure = Curve { diagonal: true, ..Default::default() }.draw(&DataFrame::new(3, vec![share, found])?, "inspected", "found", None)?;
 /// assert!(figure.svg().contains("inspected"));
 /// # Ok::<(), ascribe::Error>(())
 /// ```
@@ -35,6 +35,8 @@ const WIDTH: f64 = 700.0;
 pub struct Curve {
     /// Whether to draw `y = x` as a dashed grey line: what a random order finds, or a perfect prediction.
     pub diagonal: bool,
+    /// Whether to shade from column `<y>_low` to `<y>_high` about each line; these columns must then be there.
+    pub band: bool,
 }
 
 /// Column `y` against column `x` as lines, one for each value of the column `by` if given, at most 14.
@@ -70,7 +72,11 @@ impl Curve {
         for line in &mut lines {
             line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
         }
-        let points = || lines.iter().flat_map(|line| &line.points);
+        let band = match self.band {
+            true => Some(band(frame, x, y, by)?),
+            false => None,
+        };
+        let points = || lines.iter().chain(band.iter().flatten().flatten()).flat_map(|line| &line.points);
         let (across, up) = (ends(points().map(|point| point.0), 0.0), ends(points().map(|point| point.1), 0.05));
         let mut page = Page::new(WIDTH, 400.0);
         page.text(16.0, 26.0, Style::title(), &cut(&format!("{y} against {x}"), 80));
@@ -84,11 +90,25 @@ impl Curve {
                 let ends = if low < high { vec![(low, low), (high, high)] } else { Vec::new() };
                 chart.draw_series([DashedPathElement::new(ends, 5 * FINE, 4 * FINE, style)]).map_err(drawing)?;
             }
+            for (at, [low, high]) in band.iter().flatten().enumerate() {
+                let around = low.points.iter().chain(high.points.iter().rev()).copied().collect::<Vec<_>>();
+                chart.draw_series([Polygon::new(around, colour(at).mix(0.15).filled())]).map_err(drawing)?;
+            }
             lines.iter().enumerate().try_for_each(|(at, line)| trace(chart, at, line))
         })?;
         page.set_height(top + height + 12.0);
         Ok(page.finish(&format!("curve of {} against {}", cut(y, 40), cut(x, 40))))
     }
+}
+
+/// Lower and upper ends of each line, in order of `x`.
+fn band(frame: &DataFrame, x: &str, y: &str, by: Option<&str>) -> Result<Vec<[Line; 2]>> {
+    let sorted = |end: &str| -> Result<Vec<Line>> {
+        let mut lines = lines(frame, x, &format!("{y}_{end}"), by)?;
+        lines.iter_mut().for_each(|line| line.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
+        Ok(lines)
+    };
+    Ok(sorted("low")?.into_iter().zip(sorted("high")?).map(|(low, high)| [low, high]).collect())
 }
 
 /// The rows in their order, by group; groups in the order in which their names first appear.

@@ -77,7 +77,7 @@ pub fn intervals(frame: &DataFrame, value: &str, by: &str) -> Result<Figure> {
 }
 
 /// Finite numbers, or gaps.
-fn finite(frame: &DataFrame, name: &str) -> Result<Vec<Option<f64>>> {
+pub(super) fn finite(frame: &DataFrame, name: &str) -> Result<Vec<Option<f64>>> {
     let column = column(frame, name)?;
     if !column.dtype().is_primitive_numeric() {
         return Err(Error::data(name, format!("expected a column of numbers, got {}", column.dtype())));

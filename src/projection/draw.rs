@@ -46,19 +46,13 @@ impl Draw {
         Tensor::from_slice(&order)
     }
 
-    /// For each of consecutive coordinates `s` different outputs in `0..k`, each with a random highest bit.
-    pub fn places(self, k: u32, s: usize, places: &mut [u32]) {
-        let place = |bits: u64, n: u32| (((bits >> 32) * u64::from(n)) >> 32) as u32 | (bits as u32 & (1 << 31));
-        in_parts(places, s, |first, part| {
-            for (i, of_one) in part.chunks_exact_mut(s).enumerate() {
-                let start = (first + i * s) as u64;
-                for j in 0..s {
-                    // Floyd: the j-th is drawn from the first k − s + j + 1 outputs; if it is taken, it is the last of these.
-                    let last = k - (s - j) as u32;
-                    let drawn = place(self.bits(start + j as u64), last + 1);
-                    let taken = of_one[..j].iter().any(|&other| (other ^ drawn) << 1 == 0);
-                    of_one[j] = if taken { last | (drawn & (1 << 31)) } else { drawn };
-                }
+    /// For each of consecutive coordinates an output in `from..to`, with a random highest bit.
+    pub fn places(self, from: u32, to: u32, places: &mut [u32]) {
+        let count = u64::from(to - from);
+        in_parts(places, 1, |first, part| {
+            for (i, place) in part.iter_mut().enumerate() {
+                let bits = self.bits((first + i) as u64);
+                *place = (from + (((bits >> 32) * count) >> 32) as u32) | (bits as u32 & (1 << 31));
             }
         });
     }

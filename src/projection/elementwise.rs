@@ -4,8 +4,8 @@
 //! Parts: one a layer. Layers of no more than `dim` parameters stay whole; tables of rows, norms and parameters outside layers as in
 //! `Kronecker`, with room for `dim` numbers.
 //! Cost: n · t · dim · (in + out) multiplications; 4 · dim · (in + out) bytes are kept.
-//! Misleads: a squared length is about √3 noisier than with `Gaussian` where G has rank 1, and the same where its rank is large.
-//! Reference: the row-wise products of Rudelson 2012 (arXiv:1105.0087).
+//! Misleads: a squared length is twice as noisy as with `Gaussian` where G has rank 1, and hardly more where its rank is large.
+//! Reference: Sun et al. 2021, Tensor random projection (arXiv:2105.00105).
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Projection for Elementwise {
 
     fn fit(&self, layout: &Arc<Layout>, member: u64) -> Result<Box<dyn Projector>> {
         check_dim("Elementwise.dim", self.dim)?;
-        PerLayer::new(layout, Draw::new(self.seed, member), |layer, draw| match layer.sides() {
+        PerLayer::fit(layout, Draw::new(self.seed, member), |layer, draw| match layer.sides() {
             Some((outputs, inputs)) if outputs * inputs > self.dim => Map::Matrix {
                 output: Side::normals(outputs, self.dim, draw.of(0)),
                 input: Side::normals(inputs, self.dim, draw.of(1)),

@@ -6,7 +6,7 @@
 //! Cost: n · dim · blowup · (t + 1) multiplications and additions, whatever the layer's size.
 //! Defaults: blowup 4 as in the paper.
 //! Misleads: as `RandomMask`, on both sides: layers whose gradients few inputs or outputs dominate are noisy.
-//! Reference: Hu et al. 2025, FactGraSS (arXiv:2505.18976), section 4.
+//! Reference: Hu et al. 2025, FactGraSS (arXiv:2505.18976).
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ impl Projection for FactoredSparse {
             return Err(Error::option("FactoredSparse.blowup", "at least 1", self.blowup));
         }
         let side = self.dim.saturating_mul(self.blowup).isqrt();
-        PerLayer::new(layout, Draw::new(self.seed, member), |layer, draw| {
+        PerLayer::fit(layout, Draw::new(self.seed, member), |layer, draw| {
             let Some((outputs, inputs)) = layer.sides() else { return Map::vector(layer.columns.len(), self.dim, draw) };
             let (output, input) = (Side::mask(outputs, side, draw.of(0)), Side::mask(inputs, side, draw.of(1)));
             let products = output.k() * input.k();

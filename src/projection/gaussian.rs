@@ -1,7 +1,7 @@
 //! Answers: what do gradients say through `k` random directions? Formula: `x R / √k`, R `[p, k]` of independent N(0, 1).
 //! Cost: n · p · k multiplications, and p · k draws once if the matrix takes at most 256 MB, else with each batch.
 //! Misleads: nothing beyond the noise, of relative size `√(1 + cos²) / (cos · √k)` for two gradients at an angle.
-//! Reference: Johnson & Lindenstrauss 1984; for attribution Park et al. 2023, section 3.2 (arXiv:2303.14186).
+//! Reference: Johnson & Lindenstrauss 1984; for attribution Park et al. 2023 (arXiv:2303.14186).
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 //! Cost: n · m reads and additions; 2 m numbers are kept. Where `m ≥ p` there is no mask, and this is `SparseJl`.
 //! Defaults: multiplier 4 as in the paper.
 //! Misleads: as `RandomMask` does for gradients that few coordinates dominate, by `√multiplier` less.
-//! Reference: Hu et al. 2025, GraSS (arXiv:2505.18976), section 3.
+//! Reference: Hu et al. 2025, GraSS (arXiv:2505.18976).
 
 use std::sync::Arc;
 

@@ -5,8 +5,8 @@
 //! numbers and go through a sparse JL map beyond.
 //! Cost: n · t · (in · input + out · output) multiplications; no gradient is formed where that is cheaper.
 //! Defaults: 32 a side; LoGra's paper takes 64.
-//! Misleads: noise is that of both sides, `(1 + 2/input)(1 + 2/output) − 1` in a squared length: more than that of a dense map.
-//! Reference: Choe et al. 2024, LoGra (arXiv:2405.13954), section 3.
+//! Misleads: noise is that of both sides, `(1 + 2/input)(1 + 2/output) − 1` in the squared length of a G of rank 1.
+//! Reference: Choe et al. 2024, LoGra (arXiv:2405.13954).
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ impl Projection for Kronecker {
             Factor::Gaussian => Side::gaussian,
             Factor::Mask => Side::mask,
         };
-        PerLayer::new(layout, Draw::new(self.seed, member), |layer, draw| match layer.sides() {
+        PerLayer::fit(layout, Draw::new(self.seed, member), |layer, draw| match layer.sides() {
             Some((outputs, inputs)) => Map::Matrix {
                 output: side(outputs, self.output, draw.of(0)),
                 input: side(inputs, self.input, draw.of(1)),

@@ -14,6 +14,7 @@ mod rademacher;
 mod random_mask;
 mod side;
 mod sparse;
+mod tensor_sketch;
 
 pub use elementwise::Elementwise;
 pub use factored_sparse::FactoredSparse;
@@ -25,6 +26,7 @@ pub use kronecker::{Factor, Kronecker};
 pub use rademacher::Rademacher;
 pub use random_mask::RandomMask;
 pub use sparse::SparseJl;
+pub use tensor_sketch::TensorSketch;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -113,5 +115,6 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(Kronecker::default()),
         Arc::new(FactoredSparse::default()),
         Arc::new(Elementwise::default()),
+        Arc::new(TensorSketch::default()),
     ]
 }

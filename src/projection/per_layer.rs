@@ -222,7 +222,7 @@ pub(super) struct PerLayer {
 
 impl PerLayer {
     /// `map` gives each layer's map, with draws of its own.
-    pub fn new(layout: &Arc<Layout>, draw: Draw, map: impl Fn(&Layer, Draw) -> Map) -> Result<Box<dyn Projector>> {
+    pub fn fit(layout: &Arc<Layout>, draw: Draw, map: impl Fn(&Layer, Draw) -> Map) -> Result<Box<dyn Projector>> {
         guarded(|| {
             let layers = Layer::all(layout).into_iter().enumerate().map(|(i, layer)| {
                 let map = map(&layer, draw.of(i as u64));

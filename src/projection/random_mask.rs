@@ -2,7 +2,7 @@
 //! Cost: n · k reads; k positions are kept.
 //! Misleads: gradients that few coordinates dominate: S rarely holds them, so inner products vary far more than `1/√k`. With
 //! `dim ≥ p` every coordinate is kept as it is, and k = p.
-//! Reference: Hu et al. 2025, GraSS (arXiv:2505.18976), section 3.
+//! Reference: Hu et al. 2025, GraSS (arXiv:2505.18976).
 
 use std::sync::Arc;
 

@@ -83,22 +83,31 @@ const SEGMENT: usize = 1 << 17;
 const AT_ONCE: usize = 1 << 22;
 /// Numbers that are worth a thread.
 const SHARE: usize = 1 << 15;
-const SIGN: u32 = 1 << 31;
+pub(super) const SIGN: u32 = 1 << 31;
 
-/// A sparse matrix: for each coordinate its outputs, each with a sign in the highest bit.
+/// A sparse matrix. The outputs are cut into as many runs as there are nonzeros, and each coordinate has a place in every run, so its
+/// places differ; two coordinates share as many as with places drawn freely, on average s² / k where the runs are equally long.
 pub(super) struct Table {
     p: i64,
     k: i64,
-    nonzeros: usize,
-    places: Vec<u32>,
+    /// For each run the places of all coordinates, with a sign in the highest bit.
+    runs: Vec<Vec<u32>>,
 }
 
 impl Table {
     pub fn new(p: i64, k: i64, nonzeros: i64, draw: Draw) -> Table {
-        let nonzeros = nonzeros as usize;
-        let mut places = vec![0; p as usize * nonzeros];
-        draw.places(k as u32, nonzeros, &mut places);
-        Table { p, k, nonzeros, places }
+        let end = |run: i64| (i128::from(run) * i128::from(k) / i128::from(nonzeros)) as u32;
+        let runs = (0..nonzeros).map(|run| {
+            let mut places = vec![0; p as usize];
+            draw.of(run as u64).places(end(run), end(run + 1), &mut places);
+            places
+        });
+        Table { p, k, runs: runs.collect() }
+    }
+
+    /// One place for each coordinate, with a sign in the highest bit.
+    pub fn of_places(places: Vec<u32>, k: i64) -> Table {
+        Table { p: places.len() as i64, k, runs: vec![places] }
     }
 
     pub fn k(&self) -> i64 {
@@ -114,7 +123,7 @@ impl Table {
             .chunks(at_once * p)
             .map(|rows| {
                 let sums = Tensor::from_slice(&self.sums(rows, segments)).view([segments as i64, -1, self.k]);
-                sums.sum_dim_intlist([0i64].as_slice(), false, None::<Kind>) / (self.nonzeros as f64).sqrt()
+                sums.sum_dim_intlist([0i64].as_slice(), false, None::<Kind>) / (self.runs.len() as f64).sqrt()
             })
             .collect();
         match parts.len() {
@@ -133,7 +142,9 @@ impl Table {
             for (i, sum) in sums.chunks_exact_mut(k).enumerate() {
                 let (segment, row) = ((first + i) / n, (first + i) % n);
                 let (from, to) = (segment * SEGMENT, ((segment + 1) * SEGMENT).min(p));
-                self.add(&rows[row * p + from..row * p + to], &self.places[from * self.nonzeros..to * self.nonzeros], sum);
+                for places in &self.runs {
+                    add(&rows[row * p + from..row * p + to], &places[from..to], sum);
+                }
             }
         };
         let threads = (tch::get_num_threads().max(1) as usize).min(rows.len() / SHARE + 1);
@@ -151,29 +162,23 @@ impl Table {
         sums
     }
 
-    /// Adds the coordinates to their outputs.
-    fn add(&self, x: &[f32], places: &[u32], sum: &mut [f32]) {
-        match self.nonzeros {
-            1 => x.iter().zip(places).for_each(|(x, &place)| add(x, place, sum)),
-            s => x.iter().zip(places.chunks_exact(s)).for_each(|(x, places)| places.iter().for_each(|&place| add(x, place, sum))),
-        }
-    }
-
     /// The matrix `[p, k]`.
     #[cfg(test)]
     pub fn dense(&self) -> Tensor {
         let mut values = vec![0.0f32; (self.p * self.k) as usize];
-        for (i, &place) in self.places.iter().enumerate() {
+        for (i, &place) in self.runs.iter().flat_map(|places| places.iter().enumerate()) {
             let sign = if place & SIGN == 0 { 1.0 } else { -1.0 };
-            values[i / self.nonzeros * self.k as usize + (place & !SIGN) as usize] = sign / (self.nonzeros as f32).sqrt();
+            values[i * self.k as usize + (place & !SIGN) as usize] = sign / (self.runs.len() as f32).sqrt();
         }
         Tensor::from_slice(&values).view([self.p, self.k])
     }
 }
 
-#[inline(always)]
-fn add(x: &f32, place: u32, sum: &mut [f32]) {
-    sum[(place & !SIGN) as usize] += f32::from_bits(x.to_bits() ^ (place & SIGN));
+/// Adds the coordinates to their outputs.
+fn add(x: &[f32], places: &[u32], sum: &mut [f32]) {
+    for (x, &place) in x.iter().zip(places) {
+        sum[(place & !SIGN) as usize] += f32::from_bits(x.to_bits() ^ (place & SIGN));
+    }
 }
 
 /// The memory of a contiguous float tensor.
@@ -193,7 +198,7 @@ mod tests {
 
     #[test]
     fn the_table_is_a_sparse_matrix() {
-        for (p, k, s) in [(50, 7, 1), (50, 7, 3), (50, 3, 3), (SEGMENT as i64 + 100, 5, 2)] {
+        for (p, k, s) in [(50, 7, 1), (50, 7, 3), (50, 3, 3), (50, 7, 7), (SEGMENT as i64 + 100, 5, 2)] {
             let table = Table::new(p, k, s, Draw::new(3, 0));
             let dense = table.dense();
             assert!(

@@ -81,7 +81,7 @@ pub fn gen_latents(path: impl AsRef<Path>) -> Result<Tensor> {
 fn rows(path: &Path, row: &[i64], whence: &str) -> Outcome<Tensor> {
     let mut source = bare(path)?;
     let size = bytes_of(row, Kind::Float.elt_size_in_bytes())?;
-    if source.len == 0 || source.len % size != 0 {
+    if source.len == 0 || !source.len.is_multiple_of(size) {
         let reason =
             format!("{whence} {row:?}, rows of {size} bytes, but the file has {} bytes: not a whole number of rows", source.len);
         return refuse(reason);

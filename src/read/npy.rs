@@ -43,7 +43,7 @@ pub fn npy(path: impl AsRef<Path>) -> Result<Tensor> {
 /// The file from `start` as a tensor over its pages; `None` where copying is the better or only way.
 pub(super) fn map(path: &Path, len: u64, start: u64, shape: &[i64], kind: Kind) -> Option<Tensor> {
     let size = kind.elt_size_in_bytes() as u64;
-    if len < WORTH_MAPPING || start % size != 0 || len % size != 0 {
+    if len < WORTH_MAPPING || !start.is_multiple_of(size) || !len.is_multiple_of(size) {
         return None;
     }
     let (elements, skipped) = ((len / size) as i64, (start / size) as i64);

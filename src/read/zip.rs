@@ -106,7 +106,8 @@ impl<R: Read + Seek> Archive<R> {
         };
         let mut crc = Crc::new();
         crc.update(&bytes);
-        match crc.sum() == entry.crc {
+        // A fuzzer does not guess checksums; what is behind them matters to it.
+        match crc.sum() == entry.crc || cfg!(fuzzing) {
             true => Ok(bytes),
             false => refuse(format!("zip entry {} is damaged: its checksum does not fit", quoted(name))),
         }

@@ -6,7 +6,7 @@ use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::backward;
-use crate::model::{Operation, Tape};
+use crate::model::Operation;
 use crate::snapshot::{Of, Snapshot, same};
 use crate::task::Task;
 
@@ -71,7 +71,7 @@ impl Double {
     pub(super) fn check(&self, data: &Dataset) -> Result<()> {
         guarded(|| {
             let two = self.examples(&data.head(data.len().min(2))?)?;
-            let outputs = no_grad(|| self.snapshot.network().forward(&two.inputs, &mut Tape::off()));
+            let outputs = no_grad(|| self.snapshot.forward(&two.inputs));
             self.snapshot.measurement(Of::Measurement).check(&outputs, data.targets())
         })
     }
@@ -150,7 +150,7 @@ impl Double {
             let (mut value, gradient) = (0.0, Tensor::zeros([self.p()], F64));
             for start in (0..n).step_by(BATCH as usize) {
                 let rows = BATCH.min(n - start);
-                let outputs = self.snapshot.network().forward(&data.inputs.narrow(0, start, rows), &mut Tape::off());
+                let outputs = self.snapshot.forward(&data.inputs.narrow(0, start, rows));
                 let objective = self.snapshot.measured(Of::Objective, &outputs, &data.targets.narrow(0, start, rows))?;
                 let weights = Tensor::full([rows], -1.0 / n as f64, F64);
                 if let Some(example) = example.filter(|e| (start..start + rows).contains(e)) {
@@ -178,8 +178,7 @@ impl Double {
             let columns = (0..k).map(|row| {
                 self.place(&theta.get(row));
                 let outputs = data.inputs.split(BATCH, 0).into_iter();
-                let outputs =
-                    no_grad(|| outputs.map(|x| self.snapshot.network().forward(&x, &mut Tape::off())).collect::<Vec<_>>());
+                let outputs = no_grad(|| outputs.map(|x| self.snapshot.forward(&x)).collect::<Vec<_>>());
                 self.snapshot.measured(Of::Measurement, &Tensor::cat(&outputs, 0), &data.targets)
             });
             Ok(Tensor::stack(&columns.collect::<Result<Vec<_>>>()?, 1))

@@ -3,7 +3,7 @@
 //! For a convex objective with a penalty there is one minimum, so "without this example" has one answer and no noise of
 //! training stands in its way. [`Newton`] finds the minimum, [`LeaveOneOut`] finds it again without each of many examples, and
 //! [`OneStep`] is the closed form in between: the first Newton step towards it.
-
+//! For any other training, [`TrajectoryLeaveOneOut`] repeats the same run, the same batches in the same order, without an example.
 //!
 //! For everything else there is training again: [`Subsets`] says on which examples, [`Retraining`] trains many networks side by
 //! side, and [`Retrained`] is what they then say about the test examples.
@@ -17,6 +17,7 @@ mod one_step;
 mod retrained;
 mod retraining;
 mod subsets;
+mod trajectory;
 
 pub use leave_one_out::LeaveOneOut;
 pub use newton::Newton;
@@ -24,3 +25,4 @@ pub use one_step::OneStep;
 pub use retrained::Retrained;
 pub use retraining::Retraining;
 pub use subsets::Subsets;
+pub use trajectory::TrajectoryLeaveOneOut;

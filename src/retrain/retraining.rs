@@ -16,11 +16,11 @@ use crate::progress::Progress;
 use crate::random::{self, Purpose};
 use crate::snapshot::{Of, Snapshot, finite};
 use crate::task::Task;
-use crate::train::{Keep, Learner, Trainer, stacks};
+use crate::train::{Keep, Learner, Step, Trainer, stacks};
 
-/// Bytes of a batch and of the weights with what the optimiser keeps of them, for networks that are trained as one stack: what
-/// fits into the cache of one processor core.
-const BYTES: usize = 1 << 20;
+/// Bytes of the batches and weights of networks that are trained as one stack: more leave the cache of a processor core, fewer spend
+/// their time on calls.
+const BYTES: usize = 5 << 19;
 const MOST: usize = 16;
 
 /// Trains a network on each of some subsets, several times if asked, and measures each on the test set.
@@ -28,7 +28,8 @@ const MOST: usize = 16;
 /// Answers: what the network would say had it seen these examples only; the truth behind [`metric::lds`](crate::metric::lds).
 /// Parts: `trainer` trains each network as it would alone: same initial weights, batches and steps, to rounding. Small networks of
 /// linear layers are trained as stacks, each operation serving all of a stack; every processor core trains its own.
-/// The weights of a subset and run follow from `trainer.seed`, the subset's number and the run; nothing else changes them.
+/// The weights of a subset and run follow from `trainer.seed`, the subset's number and the run; which others are trained, in which
+/// order and on how many threads, changes no bit of them.
 /// Cost: `subsets · runs` trainings; memory for a stack of networks per core.
 /// Defaults: one run, weights thrown away after measuring, nothing on disk.
 /// Misleads: one run per subset carries the noise of training; more runs average it away, slowly.
@@ -52,7 +53,7 @@ pub struct Retraining {
     pub runs: usize,
     /// Whether to keep the weights, for [`Retrained::ensemble`].
     pub keep_checkpoints: bool,
-    /// Networks in a stack; by default as many as the processor's cache has room for.
+    /// Networks in a stack; by default as many as the processor's cache has room for. 1 trains each by itself, which rounds otherwise.
     pub side_by_side: Option<usize>,
     /// Stacks trained at the same time; by default libtorch's number of threads.
     pub threads: Option<usize>,
@@ -173,7 +174,7 @@ impl Retraining {
         let before = tch::get_num_threads();
         let threads = self.threads.unwrap_or(before.max(1) as usize).min(jobs.len());
         let stacked = self.side_by_side != Some(1) && stacks(task, train)?;
-        let most = if stacked { self.side_by_side.unwrap_or(self.room(task, train)?) } else { 1 };
+        let most = if stacked { self.side_by_side.unwrap_or(room(&self.trainer, task, train)?) } else { 1 };
         let total = jobs.iter().map(|job| self.trainer.steps(job.positions.len()) as u64).sum();
         let stacks = into_stacks(jobs, most, threads);
         let shared = Shared {
@@ -221,8 +222,11 @@ impl Retraining {
             let learner = if stacked { Learner::stacked(task, &seeds)? } else { Learner::alone(task, seeds[0])? };
             let positions: Vec<Vec<i64>> = jobs.iter().map(|job| job.positions.clone()).collect();
             let trainer = self.trainer_of(0, 0);
-            let mut stepped = || locked(&shared.progress).add(jobs.len() as u64);
-            let kept = guarded(|| trainer.fit(&learner, train, &positions, &mut stepped))?;
+            let mut count = |_: &Step| {
+                locked(&shared.progress).add(jobs.len() as u64);
+                Ok(None)
+            };
+            let kept = guarded(|| trainer.fit(&learner, train, &positions, &mut count))?;
             for (job, checkpoint) in jobs.iter().zip(kept.into_iter().flatten()) {
                 let values = Snapshot::new(task, &checkpoint)?.measure(Of::Measurement, test)?;
                 let hint = format!("the measurement of a test example is NaN or infinite for subset {}", job.number);
@@ -236,14 +240,14 @@ impl Retraining {
         }
         Ok(())
     }
+}
 
-    /// How many networks the cache of a core has room for.
-    fn room(&self, task: &Task, train: &Dataset) -> Result<usize> {
-        let inputs: i64 = train.inputs().size()[1..].iter().product();
-        let batch = self.trainer.batch_size.min(train.len()) * inputs as usize;
-        let weights = 4 * Snapshot::fresh(task, 0)?.p() as usize;
-        Ok((BYTES / (4 * (batch + weights))).clamp(1, MOST))
-    }
+/// How many networks the cache of a core has room for.
+pub(super) fn room(trainer: &Trainer, task: &Task, train: &Dataset) -> Result<usize> {
+    let inputs: i64 = train.inputs().size()[1..].iter().product();
+    let batch = trainer.batch_size.min(train.len()) * inputs as usize;
+    let weights = 4 * Snapshot::fresh(task, 0)?.p() as usize;
+    Ok((BYTES / (4 * (batch + weights))).clamp(1, MOST))
 }
 
 /// Networks whose subsets are equally large, `most` at a time, and no fewer stacks than threads where there are enough.

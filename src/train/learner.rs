@@ -1,3 +1,4 @@
+use std::rc::Rc;
 use std::sync::Arc;
 
 use tch::{Kind, Tensor, no_grad};
@@ -15,7 +16,7 @@ use crate::task::Task;
 pub(crate) struct Learner {
     /// The network whose forward pass is run.
     network: Snapshot,
-    stack: Option<Arc<Stack>>,
+    stack: Option<Rc<Stack>>,
     parameters: Vec<Tensor>,
     seeds: Arc<[u64]>,
 }
@@ -41,7 +42,7 @@ impl Learner {
             let pairs = network.parameters().iter().zip(&parameters);
             let pairs = pairs.map(|(own, all)| (own.shallow_clone(), all.shallow_clone())).collect();
             let stack = Stack { networks: seeds.len() as i64, parameters: pairs };
-            Ok(Learner { network, stack: Some(Arc::new(stack)), parameters, seeds: seeds.into() })
+            Ok(Learner { network, stack: Some(Rc::new(stack)), parameters, seeds: seeds.into() })
         })
     }
 
@@ -58,15 +59,20 @@ impl Learner {
         &self.parameters
     }
 
-    fn outputs(&self, inputs: &Tensor, step: usize) -> Tensor {
+    /// The network whose forward pass is run; of a stack, its weights are nobody's.
+    pub(crate) fn network(&self) -> &Snapshot {
+        &self.network
+    }
+
+    pub(crate) fn outputs(&self, inputs: &Tensor, step: usize) -> Tensor {
         let mut tape = Tape::training(self.seeds.clone(), step as u64, self.stack.clone());
         self.network.network().forward(inputs, &mut tape)
     }
 
-    /// Minus the mean objective of each network on its part of the batch, `[networks]`.
-    pub(crate) fn losses(&self, inputs: &Tensor, targets: &Tensor, step: usize) -> Tensor {
-        let outputs = self.outputs(inputs, step);
-        let objective = self.network.objective.measure(&outputs, targets);
+    /// Minus the mean objective of each network on its part of the batch, `[networks]`; examples may be weighed.
+    pub(crate) fn losses(&self, outputs: &Tensor, targets: &Tensor, weights: Option<&Tensor>) -> Tensor {
+        let objective = self.network.objective.measure(outputs, targets);
+        let objective = weights.map_or_else(|| objective.shallow_clone(), |weights| &objective * weights);
         -objective.view([self.seeds.len() as i64, -1]).mean_dim([1i64].as_slice(), false, None::<Kind>)
     }
 

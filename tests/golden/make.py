@@ -406,7 +406,8 @@ def verdict(scaled):
 README = """# Golden files
 
 Written by `make.py`; do not edit by hand. Scores of three small models on the UCI digits by other software, and single
-layers by torch, to compare this library with. [CURVATURE.md](CURVATURE.md) has the curvature methods at the same checkpoints.
+layers by torch, to compare this library with. [CURVATURE.md](CURVATURE.md) has the curvature methods at the same checkpoints,
+[TRAK.md](TRAK.md) TRAK and methods with an attributor of their own.
 
 Versions: torch {torch}, dattri {dattri}, numpy {numpy}, safetensors {safetensors}, Python {python}. Command, from the
 repository's root:

@@ -119,8 +119,8 @@ impl Problem {
         step
     }
 
-    /// The inverse of `Fᵀ W F/n + 2λ`, with `w_i` the mean of `p(1 − p)` over the classes: the curvature as if classes were alike. By the
-    /// smaller of the two Gram matrices of `√W F` (Woodbury); the identity where both are too large to factor.
+    /// The inverse of `Fᵀ W F/n + 2λ`, with `w_i` the mean of `p(1 − p)` over the classes: the curvature as if classes were
+    /// alike. By the smaller of the two Gram matrices of `√W F` (Woodbury); the identity where both are too large to factor.
     fn preconditioner(&self, probabilities: &Tensor) -> impl Fn(&Tensor) -> Tensor {
         let [n, d] = [self.features.size()[0], self.features.size()[1]];
         let ridge = 2.0 * self.strength;

@@ -4,6 +4,7 @@ mod input;
 mod machine;
 mod node;
 mod object;
+mod stack;
 
 use std::path::Path;
 
@@ -61,6 +62,8 @@ pub(super) fn index_list(bytes: &[u8]) -> Outcome<Vec<i64>> {
     let indices = if bytes.starts_with(MAGIC) {
         let header = Header::parse(bytes)?;
         Value::Tensor(header.tensor(&bytes[header.start as usize..])?).ints()?
+    } else if bytes.is_empty() {
+        return refuse("expected indices, got an empty file");
     } else if text(bytes) {
         let parse = |(i, line): (usize, &str)| match line.trim() {
             "" => None,

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use super::machine::Machine;
 use super::node::{Id, Known, Node};
 use crate::read::broken::{Outcome, quoted, refuse};
-use crate::read::element::{Element, bytes_of};
+use crate::read::element::{Element, MOST_DIMENSIONS, bytes_of};
 
 impl<'a> Machine<'a, '_> {
     /// A REDUCE: the callee must be one of the known names.
@@ -167,6 +167,9 @@ impl<'a> Machine<'a, '_> {
 
     fn ints(&self, id: Id) -> Outcome<Vec<i64>> {
         match self.node(id) {
+            Node::Tuple(items) | Node::List(items) if items.len() > MOST_DIMENSIONS => {
+                refuse(format!("expected at most {MOST_DIMENSIONS} dimensions, got {}", items.len()))
+            }
             Node::Tuple(items) | Node::List(items) => items.iter().map(|item| self.int(*item)).collect(),
             other => refuse(format!("expected a shape, got {}", other.what())),
         }
