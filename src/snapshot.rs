@@ -102,7 +102,7 @@ impl Snapshot {
         snapshot.thinning = checkpoint.thinning;
         // Gradients of a thinned network are others than those of its weights.
         let stores = if checkpoint.thinning.is_none() { task.stores.as_slice() } else { &[] };
-        snapshot.stores = stores.iter().filter_map(|store| store.at(checkpoint)).collect();
+        snapshot.stores = stores.iter().filter_map(|store| store.at(task, checkpoint)).collect();
         let mut wrong = Vec::new();
         for (name, mut tensor) in snapshot.named_tensors() {
             match checkpoint.tensor(&name) {

@@ -10,6 +10,7 @@ use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::{Gradients, Layout};
+use crate::measurement::Measurement;
 use crate::snapshot::{Of, Snapshot, same};
 use crate::task::Task;
 
@@ -22,6 +23,8 @@ const APART_HALF: f64 = 1e-2;
 pub(crate) struct Attached {
     store: Store,
     of: Of,
+    /// The very number it was compared for: a method may put another in its place.
+    number: Arc<dyn Measurement>,
     train: Dataset,
     checkpoints: Vec<(Checkpoint, usize)>,
 }
@@ -67,7 +70,13 @@ impl Attached {
         about.check_data(&name, train.len(), &digests.0, &digests.1, &digests.2)?;
         let position = |checkpoint: &Checkpoint| Ok((checkpoint.clone(), about.position(&name, checkpoint)?));
         let checkpoints = task.checkpoints().iter().map(position).collect::<Result<Vec<_>>>()?;
-        let attached = Attached { store: store.clone(), of: about.of(), train: train.clone(), checkpoints };
+        let attached = Attached {
+            store: store.clone(),
+            of: about.of(),
+            number: number_of(task, about.of()).clone(),
+            train: train.clone(),
+            checkpoints,
+        };
         if about.projection.is_none() {
             for (at, (_, position)) in attached.checkpoints.iter().enumerate() {
                 attached.compare(&task.snapshot(at)?, *position)?;
@@ -100,8 +109,11 @@ impl Attached {
         self.of
     }
 
-    /// Its part about one checkpoint, to travel with a snapshot.
-    pub fn at(&self, checkpoint: &Checkpoint) -> Option<Attached> {
+    /// Its part about one checkpoint, to travel with a snapshot; `None` if the task has another number by now.
+    pub fn at(&self, task: &Task, checkpoint: &Checkpoint) -> Option<Attached> {
+        if !Arc::ptr_eq(&self.number, number_of(task, self.of)) {
+            return None;
+        }
         let found = self.checkpoints.iter().find(|(mine, _)| same_weights(mine, checkpoint))?;
         Some(Attached { checkpoints: vec![found.clone()], ..self.clone() })
     }
@@ -129,6 +141,13 @@ impl Attached {
         let projection = self.store.about.projection.as_deref()?;
         let checkpoint = self.checkpoints.first().filter(|_| self.is_of(of, data))?.1;
         Some((projection, checkpoint, move || self.store.features(checkpoint)))
+    }
+}
+
+fn number_of(task: &Task, of: Of) -> &Arc<dyn Measurement> {
+    match of {
+        Of::Objective => &task.objective,
+        Of::Measurement => &task.measurement,
     }
 }
 
