@@ -1,5 +1,7 @@
 //! One network with the weights of one checkpoint.
 
+mod stored;
+
 use std::cell::OnceCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +13,7 @@ use crate::error::{Error, Result, guarded};
 use crate::gradient::{Gradients, Layout, backward};
 use crate::measurement::Measurement;
 use crate::model::{Model, Record, Tape, Thinning};
-use crate::store::{Attached, Stored, StoredRows};
+use crate::store::Attached;
 use crate::task::{Architecture, Task};
 
 /// Initial weights come from libtorch's generator, which is one per process; whoever seeds it draws under this lock.
@@ -198,37 +200,6 @@ impl Snapshot {
         let mut tape = Tape::off();
         let _ = no_grad(|| self.network.forward(inputs, &mut tape));
         tape.dropouts().to_vec()
-    }
-
-    /// Recorded gradients of a dataset, if there are any.
-    pub(crate) fn stored(&self, of: Of, data: &Dataset) -> Option<Stored<'_>> {
-        self.stores.iter().find_map(|store| store.gradients(self.number(of), data, &self.layout))
-    }
-
-    /// Recorded features of a dataset, `[n, k]`; `None` where the task has no features of it.
-    ///
-    /// `projection` is the name of the projection and `member` what it was fitted with: the position of the checkpoint in the task that
-    /// recorded. Errors: [`Error::Data`] if there are features of these examples, but by other projections.
-    pub fn stored_features(&self, of: Of, data: &Dataset, projection: &str, member: u64) -> Result<Option<Tensor>> {
-        self.stored_rows(of, data, projection, member)?.map(|rows| rows(0, data.len() as i64)).transpose()
-    }
-
-    /// What reads the recorded features of some of the examples, from a first to before a last.
-    pub(crate) fn stored_rows(&self, of: Of, data: &Dataset, projection: &str, member: u64) -> Result<Option<StoredRows<'_>>> {
-        let mut others = Vec::new();
-        for (name, position, rows) in self.stores.iter().filter_map(|store| store.features(self.number(of), data)) {
-            if (name, position as u64) == (projection, member) {
-                return Ok(Some(rows));
-            }
-            others.push(format!("{name}, member {position}"));
-        }
-        match others.is_empty() {
-            true => Ok(None),
-            false => {
-                let reason = format!("expected features by {projection}, member {member}; got a store by {}", others.join("; "));
-                Err(Error::data(data.name(), reason))
-            }
-        }
     }
 
     /// Runs the network on a recording tape; gives outputs and what each layer saw.
