@@ -10,7 +10,7 @@ const HERE: &str = include_str!("readme.rs");
 fn the_code_of_the_readme_is_the_code_of_this_file() {
     let here: Vec<&str> = HERE.lines().map(str::trim).collect();
     let blocks: Vec<&str> = README.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     for line in blocks.iter().flat_map(|block| block.lines()).filter(|line| !line.trim().is_empty()) {
         let wanted: String = line.split_whitespace().collect();
         let found = here.iter().any(|l| l.split_whitespace().collect::<String>() == wanted);
@@ -52,6 +52,15 @@ fn own_model() -> Task {
     task
 }
 
+#[rustfmt::skip]
+fn from_a_store(folder: &std::path::Path, task: Task, train: &Dataset) -> Result<Tensor, Error> {
+    let train = train.clone();
+    let store = Store::record(folder, &task, &train, &default())?; // resumes where a killed job stopped
+    let task = task.with_store(&store, &train)?; // refuses other weights, data or options, and says which
+    let fitted = GradDot::default().fit(&task, &train)?; // reads by memory map, computes no train gradient
+    fitted.matrix(&train)
+}
+
 #[test]
 fn the_code_of_the_readme_runs() {
     assert_eq!(first().unwrap().height(), 5);
@@ -59,4 +68,7 @@ fn the_code_of_the_readme_runs() {
     let task = own_model().train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
     let gradients = task.snapshot(0).unwrap().gradients(Of::Measurement, &train).unwrap();
     assert_eq!(gradients.describe().len(), 2, "both layers were seen by the tape");
+    let (folder, computed) = (crate::tasks::Folder::new("readme"), GradDot::default().fit(&task, &train).unwrap().matrix(&train));
+    let stored = from_a_store(&folder.0, task, &train).unwrap();
+    crate::tasks::assert_close(&stored, &computed.unwrap(), 1e-6, "from a store");
 }
