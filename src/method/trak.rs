@@ -3,7 +3,8 @@
 //! `Q_c = ∂o/∂f` `[n]` (for the margin `1 − p`).
 //! Parts: margin on both sides; projection to k, or none; the inverse among k features or n examples; means over checkpoints.
 //! Cost: n + m gradients, `n k min(n, k)` for the matrix, a third of a cube for its factor; exact `n² Σ widths / 2`, memory 8 n² bytes.
-//! Defaults: exact, λ = 0.1 of the mean squared length: n features of k > n numbers would else fit everything; Q on, no threshold.
+//! Defaults: exact; λ = the mean squared length of the features: within 0.03 of the best datamodeling score of eight dampings on three of
+//! four tasks (MLPs and logistic regressions on digits and MNIST; on the fourth ten times as much is better); Q on, no threshold.
 //! Misleads: with one checkpoint the scores are noisy, so train several runs; magnitudes follow λ, only compare within one fit.
 //! Reference: Park et al. 2023, section 3 (arXiv 2303.14186); the dual form: Zheng et al. 2024 (arXiv 2311.00500).
 
@@ -55,7 +56,7 @@ impl Default for Trak {
         Trak {
             output: Arc::new(Margin),
             projection: None,
-            damping: Damping::Relative(0.1),
+            damping: Damping::Relative(1.0),
             weighting: true,
             threshold: Threshold::None,
             half: false,
