@@ -4,6 +4,8 @@ use rand::Rng;
 use tch::{Kind, Tensor};
 
 use super::correlation::floats;
+use super::each::each;
+use super::evaluate::{Metric, Trial};
 use crate::error::{Error, Result, guarded};
 use crate::random::{self, Purpose};
 use crate::retrain::Retrained;
@@ -81,6 +83,51 @@ pub fn mean_lds(scores: &Scores, retrained: &Retrained) -> Result<DataFrame> {
         "lds_low" => [estimate.map(|e| e.low)],
         "lds_high" => [estimate.map(|e| e.high)],
     )?)
+}
+
+/// [`lds`] as a [`Metric`].
+///
+/// ```
+/// use ascribe::prelude::*;
+/// use ascribe::metric::Lds;
+/// let (train, test) = dataset::digits()?.split(50, 4, 0)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer::default(), &train)?;
+/// let scores = GradDot::default().fit(&task, &train)?.score(&test)?;
+/// let halves = Subsets::fraction(&train, 0.5, 10, 0)?;
+/// let sums = halves.masks().to_kind(ascribe::tch::Kind::Float).matmul(&scores.tensor().transpose(0, 1));
+/// let table = Lds::against(&Retrained::new(sums, &halves, &test)?).evaluate(&scores)?;
+/// assert!(table.column("value")?.f64()?.iter().flatten().all(|lds| lds > 0.99));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Lds {
+    retrained: Retrained,
+}
+
+impl Lds {
+    /// Against what networks trained on subsets measured.
+    pub fn against(retrained: &Retrained) -> Lds {
+        Lds { retrained: retrained.clone() }
+    }
+
+    /// One row per test example. Columns: `method`, `metric`, `test` (example id), `value`; null where one side is constant.
+    ///
+    /// Errors: those of [`lds`].
+    pub fn evaluate(&self, scores: &Scores) -> Result<DataFrame> {
+        let found = Compared::new(scores, &self.retrained)?.correlations();
+        each(scores.method(), &self.name(), self.retrained.test(), found)
+    }
+}
+
+impl Metric for Lds {
+    fn name(&self) -> String {
+        "LDS".into()
+    }
+
+    /// The mean and interval of [`mean_lds`].
+    fn estimate(&self, trial: &Trial<'_>) -> Result<Option<Estimate>> {
+        Ok(Compared::new(trial.scores, &self.retrained)?.mean()?.0)
+    }
 }
 
 /// What scores predict for each subset and what retraining gave, each `[n_test, subsets]`, row by row.
