@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor, no_grad};
 
 use super::retraining::Outcome;
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
+use crate::digest;
 use crate::error::{Error, Result, guarded};
 use crate::file::{read_json, write_json};
 use crate::measurement::Measurement;
@@ -48,11 +48,8 @@ struct Examples {
 
 impl Examples {
     fn of(data: &Dataset) -> Result<Examples> {
-        let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
-        let ids: Vec<u8> = data.examples().iter().flat_map(|id| id.to_le_bytes()).collect();
-        let targets = guarded(|| Ok(Vec::<f64>::try_from(&data.targets().to_kind(Kind::Double).contiguous().view([-1]))?))?;
-        let targets: Vec<u8> = targets.iter().flat_map(|target| target.to_le_bytes()).collect();
-        Ok(Examples { n: data.len(), ids: hex(&ids), inputs: data.digest(), targets: hex(&targets) })
+        let (inputs, targets) = (digest::of_tensor(data.inputs())?, digest::of_tensor(data.targets())?);
+        Ok(Examples { n: data.len(), ids: digest::of_ids(&data.examples()), inputs, targets })
     }
 }
 

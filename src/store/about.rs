@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::digest;
 use super::recording::Recording;
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
+use crate::digest;
 use crate::error::{Error, Result};
 use crate::gradient::Layout;
 use crate::snapshot::Of;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tch::Tensor;
 
+use super::Store;
 use super::about::{number, of_name, parameters};
-use super::{Store, digest};
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
+use crate::digest;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::{Gradients, Layout};
 use crate::measurement::Measurement;

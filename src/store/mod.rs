@@ -14,7 +14,6 @@
 
 mod about;
 mod attached;
-mod digest;
 mod form;
 mod merge;
 mod npy;

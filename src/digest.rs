@@ -26,7 +26,7 @@ fn update(digest: &mut Sha256, tensor: &Tensor) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn of_tensor(tensor: &Tensor) -> Result<String> {
+pub(crate) fn of_tensor(tensor: &Tensor) -> Result<String> {
     guarded(|| {
         let mut digest = Sha256::new();
         update(&mut digest, tensor)?;
@@ -34,14 +34,14 @@ pub(super) fn of_tensor(tensor: &Tensor) -> Result<String> {
     })
 }
 
-pub(super) fn of_ids(ids: &[u32]) -> String {
+pub(crate) fn of_ids(ids: &[u32]) -> String {
     let mut digest = Sha256::new();
     ids.iter().for_each(|id| digest.update(id.to_le_bytes()));
     hex(digest)
 }
 
 /// Names, shapes and bytes, in the order of the names: a checkpoint that was saved and loaded is the same.
-pub(super) fn of_checkpoint(checkpoint: &Checkpoint) -> Result<String> {
+pub(crate) fn of_checkpoint(checkpoint: &Checkpoint) -> Result<String> {
     guarded(|| {
         let mut tensors: Vec<&(String, Tensor)> = checkpoint.tensors().iter().collect();
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
