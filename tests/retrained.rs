@@ -298,35 +298,27 @@ fn lds_of_a_linear_truth_is_one_and_of_noise_is_none() {
 }
 
 #[test]
-fn the_interval_is_that_of_resampled_subsets() {
+fn the_interval_is_that_of_subsets_left_out() {
     let (right, _, truth) = linear(30, 1.0);
     let found = metric::mean_lds(&right, &truth).unwrap();
-    let (low, high) = (floats(&found, "lds_low")[0].unwrap(), floats(&found, "lds_high")[0].unwrap());
-    // The same by brute force, with draws of its own.
+    let of = |name: &str| floats(&found, name)[0].unwrap();
+    // The same by brute force.
     let predicted = truth.subsets().masks().to_kind(Kind::Double).matmul(&right.tensor().to_kind(Kind::Double).transpose(0, 1));
     let rows = |t: &Tensor| Vec::<Vec<f64>>::try_from(&t.transpose(0, 1).contiguous()).unwrap();
     let (a, b) = (rows(&predicted), rows(&truth.mean().unwrap()));
-    let mut state = 1u64;
-    let mut draw = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % 30
+    let mean = |out: Option<usize>| {
+        let some = |row: &[f64]| row.iter().enumerate().filter(|(at, _)| Some(*at) != out).map(|(_, v)| *v).collect::<Vec<_>>();
+        a.iter().zip(&b).map(|(a, b)| spearman(&some(a), &some(b)).unwrap().value).sum::<f64>() / a.len() as f64
     };
-    let mut means: Vec<f64> = (0..1000)
-        .map(|_| {
-            let chosen: Vec<usize> = (0..30).map(|_| draw()).collect();
-            let some = |row: &[f64]| chosen.iter().map(|&at| row[at]).collect::<Vec<_>>();
-            a.iter().zip(&b).map(|(a, b)| spearman(&some(a), &some(b)).unwrap().value).sum::<f64>() / a.len() as f64
-        })
-        .collect();
-    means.sort_by(f64::total_cmp);
+    let without: Vec<f64> = (0..30).map(|out| mean(Some(out)).atanh()).collect();
+    let centre = without.iter().sum::<f64>() / 30.0;
+    let spread = (29.0 / 30.0 * without.iter().map(|z| (z - centre).powi(2)).sum::<f64>()).sqrt();
+    let corrected = 30.0 * mean(None).atanh() - 29.0 * centre;
+    let reach = 2.045_229_642_132_703 * spread; // Student's t with 29 degrees of freedom
+    assert!((of("lds") - mean(None)).abs() < 1e-12);
     assert!(
-        (low - means[25]).abs() < 0.02 && (high - means[974]).abs() < 0.02,
-        "{low} {high} against {} {}",
-        means[25],
-        means[974]
+        (of("lds_low") - (corrected - reach).tanh()).abs() < 1e-9 && (of("lds_high") - (corrected + reach).tanh()).abs() < 1e-9
     );
-    let exact: f64 = a.iter().zip(&b).map(|(a, b)| spearman(a, b).unwrap().value).sum::<f64>() / a.len() as f64;
-    assert!((floats(&found, "lds")[0].unwrap() - exact).abs() < 1e-12);
 }
 
 #[test]

@@ -5,13 +5,14 @@
 
 mod bootstrap;
 mod correlation;
+mod jackknife;
 mod rank;
 mod share;
 mod significance;
 
-pub(crate) use bootstrap::quantile;
 pub use bootstrap::{Estimate, bootstrap_mean};
 pub use correlation::{Correlation, pearson, spearman};
+pub use jackknife::mean_spearman;
 pub use rank::ranks;
 pub use share::wilson;
 pub use significance::p_of_correlation;
