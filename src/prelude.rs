@@ -27,8 +27,8 @@ pub use crate::{
     projection::{self, Projection, Projector},
     read,
     retrain::{
-        Banzhaf, DataOob, Datamodel, EmpiricalInfluence, Estimated, FittedDatamodel, LeaveOneOut, Newton, OneStep, Penalty,
-        Retrained, Retraining, Strength, Subsets, TrajectoryLeaveOneOut, Valuation,
+        Banzhaf, DataOob, DataShapley, Datamodel, EmpiricalInfluence, Estimated, FittedDatamodel, LeaveOneOut, Newton, OneStep,
+        Penalty, Played, Retrained, Retraining, Semivalue, Shapley, Strength, Subsets, TrajectoryLeaveOneOut, Valuation,
     },
     scores::Scores,
     snapshot::{Of, Snapshot},

@@ -163,6 +163,12 @@ impl Subsets {
         Ok(Subsets { masks, numbers, names, frame: train.frame().clone(), labels: train.labels(), inputs: train.digest() })
     }
 
+    /// The same with other numbers, for subsets that share their seeds.
+    pub(crate) fn numbered(mut self, numbers: Vec<usize>) -> Subsets {
+        self.numbers = numbers;
+        self
+    }
+
     /// How many subsets.
     pub fn len(&self) -> usize {
         self.numbers.len()
