@@ -26,7 +26,10 @@ pub use crate::{
     plot,
     projection::{self, Projection, Projector},
     read,
-    retrain::{LeaveOneOut, Newton, OneStep, Retrained, Retraining, Subsets, TrajectoryLeaveOneOut},
+    retrain::{
+        Banzhaf, DataOob, DataShapley, Datamodel, EmpiricalInfluence, Estimated, FittedDatamodel, LeaveOneOut, Newton, OneStep,
+        Penalty, Played, Retrained, Retraining, Semivalue, Shapley, Strength, Subsets, TrajectoryLeaveOneOut, Valuation,
+    },
     scores::Scores,
     snapshot::{Of, Snapshot},
     store::{Kept, Recording, Shard, Store},

@@ -20,6 +20,8 @@ pub(crate) enum Purpose {
     Negatives = 11,
     Subset = 12,
     Retraining = 13,
+    Fold = 40,
+    Permutation = 41,
 }
 
 /// The generator of one (seed, purpose, index).

@@ -53,6 +53,18 @@ impl Scores {
         Scores::assemble(values, about, test.frame().clone(), train.frame().clone())
     }
 
+    /// The same for examples that are known by their metadata.
+    pub(crate) fn of_sides(values: Tensor, method: impl Into<String>, test: &Side<'_>, train: &Side<'_>) -> Result<Scores> {
+        let about = About {
+            method: method.into(),
+            test: test.examples()?,
+            train: train.examples()?,
+            test_inputs: test.inputs.to_string(),
+            train_inputs: train.inputs.to_string(),
+        };
+        Scores::assemble(values, about, test.frame.clone(), train.frame.clone())
+    }
+
     fn assemble(values: Tensor, about: About, test: DataFrame, train: DataFrame) -> Result<Scores> {
         let expected = [test.height() as i64, train.height() as i64];
         if values.size() != expected {

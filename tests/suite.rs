@@ -5,6 +5,7 @@ mod data_value_embedding;
 mod dataset;
 mod display;
 mod dropout;
+mod estimators;
 mod geometry;
 mod golden;
 mod golden_curvature;

@@ -7,6 +7,7 @@
 //! | [`pickle`], [`torch`] | pickles of numbers, lists and arrays; `torch.save` | [`Value`] |
 //! | [`state_dict`], [`state_dict_at`] | `.pt`, `.pth` | named tensors, also through [`Checkpoint::load`](crate::checkpoint::Checkpoint::load) |
 //! | [`traker`] | the `save_dir` of TRAK's library | [`Traker`] |
+//! | [`dattri_retraining`] | networks retrained on subsets by dattri | [`DattriRetraining`] |
 //! | [`simple_top_k`] | nearest train examples of the Simple baseline | [`TopK`] |
 //! | [`d_trak_losses`], [`d_trak_scores`] | D-TRAK's pickles | tensors |
 //! | [`bayesian_scores`] | CSV of the Bayesian study | [`ScoreTable`] |
@@ -32,6 +33,7 @@ mod broken;
 #[doc(hidden)]
 pub mod bytes;
 mod d_trak;
+mod dattri;
 mod element;
 mod header;
 mod npy;
@@ -47,6 +49,7 @@ mod zip;
 
 pub use bayesian::{ScoreTable, bayesian_scores};
 pub use d_trak::{ProjectedGradients, d_trak, d_trak_losses, d_trak_scores, gen_latents};
+pub use dattri::{DattriRetraining, dattri_retraining};
 pub use npy::{npy, npz};
 pub use pickle::{indices, pickle};
 pub use raw::raw;

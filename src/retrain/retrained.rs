@@ -8,7 +8,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::frame::column;
 use crate::scores::Side;
-use crate::snapshot::all_finite;
+use crate::snapshot::{Of, Snapshot, all_finite};
 use crate::task::Task;
 
 /// What networks trained on subsets say about the test examples: the measurement, larger is better, `[subsets, runs, n_test]`.
@@ -129,6 +129,21 @@ impl Retrained {
             true => Err(Error::checkpoint("retrained", "its weights were not kept; set Retraining.keep_checkpoints")),
             false => task.clone().with_checkpoints(self.checkpoints.clone()),
         }
+    }
+
+    /// What the same networks say about other examples, by the task's measurement: the train examples, say, for
+    /// [`DataOob`](super::DataOob).
+    ///
+    /// Errors: [`Error::Checkpoint`] if weights were not kept.
+    pub fn measured_on(&self, task: &Task, data: &Dataset) -> Result<Retrained> {
+        let ensemble = self.ensemble(task)?;
+        let mut rows = Vec::with_capacity(self.checkpoints.len());
+        for checkpoint in ensemble.checkpoints() {
+            rows.push(Snapshot::new(&ensemble, checkpoint)?.measure(Of::Measurement, data)?);
+        }
+        let size = [self.subsets.len() as i64, self.runs() as i64, data.len() as i64];
+        let values = guarded(|| Ok(Tensor::stack(&rows, 0).view(size)))?;
+        Ok(Retrained::new(values, &self.subsets, data)?.trained(task.measurement.name(), self.checkpoints.clone()))
     }
 
     /// The first `count` subsets only.

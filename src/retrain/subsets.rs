@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use polars::df;
 use polars::prelude::{DataFrame, DataType};
+use rand::Rng;
 use tch::{Kind, Tensor};
 
 use crate::dataset::Dataset;
@@ -64,6 +65,31 @@ impl Subsets {
         Subsets::of(train, (0..count as u64).map(|index| (format!("random {index}"), draw(index))).collect())
     }
 
+    /// `count` random subsets that hold each example with this probability, whatever else they hold, so that sizes vary.
+    ///
+    /// This is what [`Banzhaf`](super::Banzhaf) values need. A subset without any example is drawn again.
+    ///
+    /// Errors: [`Error::Option`] unless the probability is between 0 and 1, or for no subset.
+    pub fn independent(train: &Dataset, probability: f64, count: usize, seed: u64) -> Result<Subsets> {
+        if !(probability > 0.0 && probability < 1.0) {
+            return Err(Error::option("Subsets.probability", "above 0 and below 1", probability));
+        }
+        if count == 0 {
+            return Err(Error::option("Subsets.count", "at least 1", count));
+        }
+        let n = train.len();
+        let draw = |index| {
+            let mut stream = random::generator(seed, Purpose::Subset, index);
+            loop {
+                let drawn: Vec<usize> = (0..n).filter(|_| stream.gen_bool(probability)).collect();
+                if !drawn.is_empty() {
+                    return drawn;
+                }
+            }
+        };
+        Subsets::of(train, (0..count as u64).map(|index| (format!("independent {index}"), draw(index))).collect())
+    }
+
     /// The same with `fraction` of each class, so that no class is missing by chance; sizes add up to `⌊fraction · n⌋`.
     ///
     /// Errors: as [`Subsets::fraction`]; [`Error::Data`] where targets are not one class per example.
@@ -118,7 +144,7 @@ impl Subsets {
         Subsets::of(train, inside.chunks(n).enumerate().map(|(at, row)| (format!("given {at}"), chosen(row))).collect())
     }
 
-    fn of(train: &Dataset, subsets: Vec<(String, Vec<usize>)>) -> Result<Subsets> {
+    pub(crate) fn of(train: &Dataset, subsets: Vec<(String, Vec<usize>)>) -> Result<Subsets> {
         let n = train.len();
         if subsets.is_empty() {
             return Err(Error::data("subsets", "expected at least one subset, got none"));
@@ -135,6 +161,12 @@ impl Subsets {
         let masks = guarded(|| Ok(Tensor::from_slice(&inside).view([names.len() as i64, n as i64])))?;
         let numbers = (0..names.len()).collect();
         Ok(Subsets { masks, numbers, names, frame: train.frame().clone(), labels: train.labels(), inputs: train.digest() })
+    }
+
+    /// The same with other numbers, for subsets that share their seeds.
+    pub(crate) fn numbered(mut self, numbers: Vec<usize>) -> Subsets {
+        self.numbers = numbers;
+        self
     }
 
     /// How many subsets.

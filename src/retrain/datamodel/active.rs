@@ -1,0 +1,156 @@
+//! The lasso of one test example on the train examples in use.
+
+use super::design::Design;
+use crate::error::{Error, Result};
+
+/// Passes of coordinate descent before a Newton step on the signs found.
+const PASSES: usize = 4;
+const MOST: usize = 2_000;
+
+/// Train examples in use and their weights.
+#[derive(Default)]
+pub(super) struct Active {
+    columns: Vec<usize>,
+    weights: Vec<f64>,
+    /// Products of each of these columns with those up to it.
+    gram: Vec<Vec<f64>>,
+    /// λ of the last solution.
+    lambda: f64,
+}
+
+impl Active {
+    /// Weights that are not zero.
+    pub(super) fn weights(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
+        self.columns.iter().copied().zip(self.weights.iter().copied()).filter(|(_, weight)| *weight != 0.0)
+    }
+
+    /// Takes in what wants in and solves; false if nothing was to be done. `products` are those with the residual as it is.
+    pub(super) fn meet(
+        &mut self,
+        design: &Design,
+        products: &[f64],
+        wanting: &[usize],
+        lambda: f64,
+        tolerance: f64,
+    ) -> Result<bool> {
+        let fresh: Vec<usize> = wanting.iter().copied().filter(|j| !self.columns.contains(j)).collect();
+        if fresh.is_empty() && self.lambda == lambda {
+            return Ok(false);
+        }
+        if self.columns.len() > 2 * self.weights().count() + 16 {
+            self.drop_unused();
+        }
+        for j in fresh.into_iter().chain(wanting.iter().copied()) {
+            if self.columns.contains(&j) {
+                continue;
+            }
+            self.columns.push(j);
+            self.weights.push(0.0);
+            self.gram.push(self.columns.iter().map(|&k| design.product(j, k)).collect());
+        }
+        self.lambda = lambda;
+        let mut left: Vec<f64> = self.columns.iter().map(|&j| products[j]).collect();
+        for _ in 0..MOST {
+            (0..PASSES).for_each(|_| self.pass(&mut left, lambda));
+            if self.settled(&left, lambda, tolerance) {
+                return Ok(true);
+            }
+            self.newton(&mut left, lambda);
+            if self.settled(&left, lambda, tolerance) {
+                return Ok(true);
+            }
+        }
+        Err(Error::numerical("lasso", format!("coordinate descent did not settle at λ = {lambda:e}; raise λ")))
+    }
+
+    fn drop_unused(&mut self) {
+        let kept: Vec<usize> = (0..self.columns.len()).filter(|&at| self.weights[at] != 0.0).collect();
+        self.gram = kept.iter().map(|&a| kept.iter().filter(|&&b| b <= a).map(|&b| self.gram[a][b]).collect()).collect();
+        self.columns = kept.iter().map(|&at| self.columns[at]).collect();
+        self.weights = kept.iter().map(|&at| self.weights[at]).collect();
+    }
+
+    fn product(&self, a: usize, b: usize) -> f64 {
+        if a >= b { self.gram[a][b] } else { self.gram[b][a] }
+    }
+
+    /// Moves one weight and what the residual still has along each column.
+    fn shift(&mut self, at: usize, by: f64, left: &mut [f64]) {
+        self.weights[at] += by;
+        let (below, above) = left.split_at_mut(at + 1);
+        below.iter_mut().zip(&self.gram[at]).for_each(|(left, product)| *left -= by * product);
+        above.iter_mut().zip(&self.gram[at + 1..]).for_each(|(left, row)| *left -= by * row[at]);
+    }
+
+    /// Every weight once to its best given the others.
+    fn pass(&mut self, left: &mut [f64], lambda: f64) {
+        for at in 0..self.columns.len() {
+            let (own, before) = (self.gram[at][at], self.weights[at]);
+            let pull = left[at] + own * before;
+            let best = if pull.abs() <= lambda { 0.0 } else { (pull - lambda.copysign(pull)) / own };
+            if best != before {
+                self.shift(at, best - before, left);
+                self.weights[at] = best;
+            }
+        }
+    }
+
+    fn settled(&self, left: &[f64], lambda: f64, tolerance: f64) -> bool {
+        left.iter().zip(&self.weights).all(|(left, weight)| match *weight == 0.0 {
+            true => left.abs() <= lambda * (1.0 + tolerance),
+            false => (left - lambda.copysign(*weight)).abs() <= lambda * tolerance,
+        })
+    }
+
+    /// Solves exactly for the signs as they are, going no further than where the first weight would change its sign.
+    fn newton(&mut self, left: &mut [f64], lambda: f64) {
+        let some: Vec<usize> = (0..self.columns.len()).filter(|&at| self.weights[at] != 0.0).collect();
+        let mut step: Vec<f64> = some.iter().map(|&at| left[at] - lambda.copysign(self.weights[at])).collect();
+        let rows = some.iter().map(|&a| some.iter().map(|&b| self.product(a, b)).collect());
+        if !cholesky_solve(rows.collect(), &mut step) {
+            return;
+        }
+        let reach = |(&at, step): (&usize, &f64)| {
+            let weight = self.weights[at];
+            ((weight + step) * weight < 0.0).then(|| (-weight / step, at))
+        };
+        let first = some.iter().zip(&step).filter_map(reach).min_by(|a, b| a.0.total_cmp(&b.0));
+        let share = first.map_or(1.0, |(share, _)| share);
+        for (&at, step) in some.iter().zip(&step) {
+            self.shift(at, step * share, left);
+        }
+        if let Some((_, at)) = first {
+            let rest = -self.weights[at];
+            self.shift(at, rest, left);
+            self.weights[at] = 0.0;
+        }
+    }
+}
+
+/// Solves in place; false if the matrix is not clearly positive definite.
+fn cholesky_solve(mut rows: Vec<Vec<f64>>, right: &mut [f64]) -> bool {
+    let size = rows.len();
+    for j in 0..size {
+        let (above, below) = rows.split_at_mut(j);
+        let row = &mut below[0];
+        for (k, earlier) in above.iter().enumerate() {
+            let sum: f64 = row[..k].iter().zip(&earlier[..k]).map(|(a, b)| a * b).sum();
+            row[k] = (row[k] - sum) / earlier[k];
+        }
+        let own = row[j];
+        let rest = own - row[..j].iter().map(|a| a * a).sum::<f64>();
+        if rest <= 1e-10 * own {
+            return false;
+        }
+        row[j] = rest.sqrt();
+    }
+    for j in 0..size {
+        let sum: f64 = rows[j][..j].iter().zip(right.iter()).map(|(a, b)| a * b).sum();
+        right[j] = (right[j] - sum) / rows[j][j];
+    }
+    for j in (0..size).rev() {
+        let sum: f64 = (j + 1..size).map(|k| rows[k][j] * right[k]).sum();
+        right[j] = (right[j] - sum) / rows[j][j];
+    }
+    true
+}
