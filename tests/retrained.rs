@@ -2,7 +2,7 @@
 
 use ascribe::prelude::*;
 use ascribe::statistics::spearman;
-use ascribe::tch::{Kind, Tensor};
+use ascribe::tch::{Device, Kind, Tensor};
 
 use crate::tasks::{self, Folder, assert_close, clusters, says};
 
@@ -129,6 +129,39 @@ fn subsets_are_what_they_say() {
     assert!(by_class.column("missing").unwrap().u32().unwrap().iter().all(|missing| missing == Some(1)));
     let given = Subsets::from_masks(&groups, &few.masks().to_kind(Kind::Float)).unwrap();
     assert_eq!(positions(&given), positions(&few));
+}
+
+#[test]
+fn a_whole_share_of_the_examples_stays_whole() {
+    let train = clusters(100, 1);
+    for fraction in [0.29, 0.57, 0.58] {
+        let size = (fraction * 100.0f64).round() as usize;
+        assert_eq!(Subsets::fraction(&train, fraction, 1, 0).unwrap().positions(0).unwrap().len(), size);
+        assert_eq!(Subsets::stratified(&train, fraction, 1, 0).unwrap().positions(0).unwrap().len(), size);
+    }
+}
+
+#[test]
+fn labels_may_be_any_numbers() {
+    let labels = |largest: i64| (0..30).map(|at| if at % 3 == 0 { largest } else { at % 3 }).collect::<Vec<i64>>();
+    let positions = |labels: &[i64]| {
+        let train = clusters(30, 1).with_labels(labels).unwrap();
+        Subsets::stratified(&train, 0.5, 3, 0).unwrap().masks().copy()
+    };
+    assert!(positions(&labels(1 << 60)).equal(&positions(&labels(3))));
+    clusters(30, 1).with_labels(&labels(1 << 60)).unwrap().evcxr_display();
+}
+
+#[test]
+fn leave_one_out_of_very_many_is_refused_before_memory_is_asked_for() {
+    let n = 60_000i64;
+    let train =
+        Dataset::new(Tensor::zeros([n, 1], (Kind::Float, Device::Cpu)), Tensor::zeros([n], (Kind::Int64, Device::Cpu))).unwrap();
+    let all: Vec<usize> = (0..n as usize).collect();
+    says(Subsets::leave_one_out(&train, &all), &["60000 subsets of 60000 examples", "3.6 GB", "at most 17895"]);
+    let some = Subsets::leave_one_out(&train, &all[..200]).unwrap();
+    assert_eq!(some.masks().sum(Kind::Int64).int64_value(&[]), 200 * (n - 1));
+    assert!(!some.positions(7).unwrap().contains(&7));
 }
 
 #[test]

@@ -104,7 +104,13 @@ impl Cache {
     }
 
     /// What is known of a subset and run; an error if the file is of other examples.
-    pub(super) fn load(&self, number: usize, run: usize, positions: &[i64], n_test: usize) -> Result<Option<Outcome>> {
+    pub(super) fn load(
+        &self,
+        number: usize,
+        run: usize,
+        positions: impl Fn() -> Result<Vec<i64>>,
+        n_test: usize,
+    ) -> Result<Option<Outcome>> {
         let file = self.file(number, run);
         if !file.exists() {
             return Ok(None);
@@ -117,7 +123,7 @@ impl Cache {
         if values.size() != [n_test as i64] {
             return Err(wrong("its number of test examples differs"));
         }
-        if Vec::<i64>::try_from(there).ok().as_deref() != Some(positions) {
+        if Vec::<i64>::try_from(there).ok() != Some(positions()?) {
             return Err(wrong(&format!("it is about another subset of number {number}; choose another folder")));
         }
         let values = values.shallow_clone();

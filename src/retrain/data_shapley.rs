@@ -153,9 +153,9 @@ impl DataShapley {
             };
             sets.iter().map(|(number, _)| untrained(*number)).collect::<Result<Vec<_>>>()?
         } else {
-            let named = sets.iter().map(|(number, set)| (format!("{size} of permutation {number}"), set.clone())).collect();
+            let named = sets.iter().map(|(number, set)| (format!("{size} of permutation {number}"), set.clone()));
             let numbers = sets.iter().map(|(number, _)| *number).collect();
-            let subsets = Subsets::of(train, named)?.numbered(numbers);
+            let subsets = Subsets::of(train, sets.len(), named)?.numbered(numbers);
             let cache = self.retraining.cache.as_ref().map(|folder| folder.join(format!("size-{size:05}")));
             let retraining = Retraining { cache, keep_checkpoints: false, ..self.retraining.clone() };
             let values = retraining.run(task, train, test, &subsets)?.mean()?;
