@@ -43,7 +43,7 @@ fn main() -> Outcome<()> {
     let slow = Trainer { epochs: 20, batch_size: 32, learning_rate: 0.01, optimizer: sgd(0.0), ..default() };
     let long = Trainer { epochs: 50, batch_size: 64, optimizer: sgd(0.9), ..slow.clone() };
     let halves = Subsets::fraction(&train, 0.5, MODELS, 0)?;
-    let singles = Subsets::leave_one_out(&train)?.select(&(0..LEFT_OUT).collect::<Vec<_>>())?;
+    let singles = Subsets::leave_one_out(&train, &(0..LEFT_OUT).collect::<Vec<_>>())?;
     for (name, task, trainer, subsets, repeats, peer) in [
         ("logistic", &logistic, &slow, &halves, 3, Some("logistic")),
         ("mlp", &mlp, &long, &halves, 1, Some("mlp")),
