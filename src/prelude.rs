@@ -21,7 +21,7 @@ pub use crate::{
         GradDot, Influence, KnnShapley, LoGra, Method, Random, RelatIf, Relative, RepresentationSimilarity, Representer,
         Similarity, Space, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
     },
-    metric::{self, Lds, LooCorrelation, Metric},
+    metric::{self, Brittleness, Change, Lds, LooCorrelation, Metric, MislabelDetection},
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
     plot,
     projection::{self, Projection, Projector},

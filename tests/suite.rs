@@ -14,6 +14,7 @@ mod layers;
 mod measured;
 mod measurement;
 mod metric;
+mod metric_brittleness;
 mod metric_evaluate;
 mod models;
 mod oracles;

@@ -12,6 +12,7 @@ mod matrix;
 mod pareto;
 mod picture;
 mod png;
+mod roc;
 mod scatter;
 mod svg;
 
@@ -23,4 +24,5 @@ pub use histogram::histogram;
 pub use intervals::intervals;
 pub use matrix::matrix;
 pub use pareto::pareto;
+pub use roc::roc;
 pub use scatter::{Scatter, scatter};

@@ -7,6 +7,7 @@ mod bootstrap;
 mod correlation;
 mod jackknife;
 mod rank;
+mod ranking;
 mod share;
 mod significance;
 
@@ -14,6 +15,7 @@ pub use bootstrap::{Estimate, bootstrap_mean};
 pub use correlation::{Correlation, pearson, spearman};
 pub use jackknife::mean_spearman;
 pub use rank::ranks;
+pub use ranking::{RocPoint, auc, average_precision, roc};
 pub use share::wilson;
 pub use significance::p_of_correlation;
 
