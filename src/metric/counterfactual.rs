@@ -138,7 +138,8 @@ fn predicted(scores: &Scores, drop: &[usize], scale: Scale) -> Result<Vec<f64>> 
     };
     guarded(|| {
         let index = Tensor::from_slice(&drop.iter().map(|&at| at as i64).collect::<Vec<_>>());
-        let sums = scores.tensor().index_select(1, &index).to_kind(Kind::Double).sum_dim_intlist([1i64].as_slice(), false, None::<Kind>);
+        let sums =
+            scores.tensor().index_select(1, &index).to_kind(Kind::Double).sum_dim_intlist([1i64].as_slice(), false, None::<Kind>);
         Ok(Vec::<f64>::try_from(&(sums * factor))?)
     })
 }

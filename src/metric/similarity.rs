@@ -45,7 +45,8 @@ pub fn similarity(scores: &[Scores], k: usize) -> Result<DataFrame> {
     for other in scores {
         if other.n_train() != first.n_train() || other.n_test() != first.n_test() {
             let (there, here) = ((other.n_test(), other.n_train()), (first.n_test(), first.n_train()));
-            let reason = format!("expected the {} × {} examples of {}, got {} × {}", here.0, here.1, first.method(), there.0, there.1);
+            let reason =
+                format!("expected the {} × {} examples of {}, got {} × {}", here.0, here.1, first.method(), there.0, there.1);
             return Err(Error::data(other.method(), reason));
         }
         let matched = other.at(first)?;
@@ -57,7 +58,11 @@ pub fn similarity(scores: &[Scores], k: usize) -> Result<DataFrame> {
         for b in a + 1..scores.len() {
             for (at, id) in tests.iter().enumerate() {
                 let (x, y) = (&rows[a][at], &rows[b][at]);
-                let found = [("Spearman", spearman(x, y).map(|c| c.value)), ("Kendall", kendall(x, y)), ("Jaccard", Some(jaccard(x, y, k)))];
+                let found = [
+                    ("Spearman", spearman(x, y).map(|c| c.value)),
+                    ("Kendall", kendall(x, y)),
+                    ("Jaccard", Some(jaccard(x, y, k))),
+                ];
                 for (name, number) in found {
                     method.push(scores[a].method());
                     other.push(scores[b].method());
@@ -80,7 +85,9 @@ pub fn similarity(scores: &[Scores], k: usize) -> Result<DataFrame> {
 ///
 /// Errors: [`Error::Data`] if a column is missing, or without rows.
 pub fn mean_similarity(similarity: &DataFrame) -> Result<DataFrame> {
-    let texts = |name: &str| -> Result<Vec<&str>> { Ok(column(similarity, name)?.str()?.iter().map(Option::unwrap_or_default).collect()) };
+    let texts = |name: &str| -> Result<Vec<&str>> {
+        Ok(column(similarity, name)?.str()?.iter().map(Option::unwrap_or_default).collect())
+    };
     let (methods, others, metrics) = (texts("method")?, texts("other")?, texts("metric")?);
     let mut groups: Vec<([&str; 3], Vec<f64>)> = Vec::new();
     for (row, value) in column(similarity, "value")?.f64()?.iter().enumerate() {

@@ -14,6 +14,7 @@ mod picture;
 mod png;
 mod roc;
 mod scatter;
+mod similarity;
 mod svg;
 
 pub use curve::{Curve, curve};
@@ -26,3 +27,4 @@ pub use matrix::matrix;
 pub use pareto::pareto;
 pub use roc::roc;
 pub use scatter::{Scatter, scatter};
+pub use similarity::similarity;

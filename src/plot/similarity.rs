@@ -21,7 +21,8 @@ use crate::frame::column;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn similarity(frame: &DataFrame, metric: &str) -> Result<Figure> {
-    let texts = |name: &str| -> Result<Vec<&str>> { Ok(column(frame, name)?.str()?.iter().map(Option::unwrap_or_default).collect()) };
+    let texts =
+        |name: &str| -> Result<Vec<&str>> { Ok(column(frame, name)?.str()?.iter().map(Option::unwrap_or_default).collect()) };
     let (methods, others, metrics, values) = (texts("method")?, texts("other")?, texts("metric")?, finite(frame, "value")?);
     let rows: Vec<usize> = (0..frame.height()).filter(|&row| metrics[row] == metric).collect();
     if rows.is_empty() {
