@@ -21,7 +21,10 @@ pub use crate::{
         GradDot, Influence, KnnShapley, LoGra, Method, Random, RelatIf, Relative, RepresentationSimilarity, Representer,
         Similarity, Space, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
     },
-    metric::{self, Lds, LooCorrelation, Metric},
+    metric::{
+        self, Brittleness, Change, ClassDetection, Lds, LooCorrelation, Metric, MislabelDetection, MixedDatasets,
+        ModelRandomisation, Scale, ShortcutDetection, TopCardinality,
+    },
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
     plot,
     projection::{self, Projection, Projector},

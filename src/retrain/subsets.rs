@@ -266,6 +266,12 @@ impl Subsets {
         Ok(df!("subset" => numbers, "name" => self.names.clone(), "size" => sizes, "missing" => missing)?)
     }
 
+    /// The same, all with one number: networks that start alike.
+    pub(crate) fn numbered(mut self, number: usize) -> Subsets {
+        self.numbers.fill(number);
+        self
+    }
+
     /// The train examples, for comparison with those of scores.
     pub(crate) fn side(&self) -> Side<'_> {
         Side { frame: &self.frame, inputs: &self.inputs }

@@ -37,6 +37,11 @@ impl Side<'_> {
 }
 
 impl Scores {
+    /// An error unless the rows are about these examples.
+    pub(crate) fn check_test(&self, test: &Dataset) -> Result<()> {
+        Side { frame: &self.test, inputs: &self.about.test_inputs }.check("scores", "test", test)
+    }
+
     /// These scores at the rows and columns of `truth`, matched by example id, whatever their order: `[truth tests, truth trains]`.
     ///
     /// Errors: [`Error::Data`] naming an example of the truth that is not here, or examples that share ids but not their inputs or

@@ -12,7 +12,7 @@ pub fn p_of_correlation(r: f64, n: usize) -> Option<f64> {
 }
 
 /// The 97.5 % point of Student's t distribution with at least one degree of freedom.
-pub(super) fn t_quantile(freedom: usize) -> f64 {
+pub(crate) fn t_quantile(freedom: usize) -> f64 {
     let freedom = freedom as f64;
     // The p-value of t is an incomplete beta function of freedom / (freedom + t²), which rises from 0 to 1.
     let (mut low, mut high) = (0.0, 1.0);
