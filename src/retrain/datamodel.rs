@@ -47,8 +47,8 @@ pub enum Strength {
     CrossValidated {
         /// How many parts the subsets are held out in, one after the other.
         folds: usize,
-        /// Values of λ to choose from; empty for 13 values over six decades around the mean eigenvalue (ridge), or 30 from the
-        /// least λ without any weight down to a hundredth of it (lasso).
+        /// Values of λ to choose from; empty for 13 values over six decades around the mean eigenvalue (ridge), or 20 from the
+        /// least λ without any weight down to a twentieth of it (lasso).
         grid: Vec<f64>,
     },
 }

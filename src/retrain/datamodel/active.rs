@@ -3,9 +3,11 @@
 use super::design::Design;
 use crate::error::{Error, Result};
 
-/// Passes of coordinate descent before a Newton step on the signs found.
+/// Passes of coordinate descent before exact steps on the signs found.
 const PASSES: usize = 4;
-const MOST: usize = 2_000;
+const MOST: usize = 500;
+/// Pivots below this share of their diagonal are rounding.
+const SINGULAR: f64 = 1e-9;
 
 /// Train examples in use and their weights.
 #[derive(Default)]
@@ -52,10 +54,8 @@ impl Active {
         let mut left: Vec<f64> = self.columns.iter().map(|&j| products[j]).collect();
         for _ in 0..MOST {
             (0..PASSES).for_each(|_| self.pass(&mut left, lambda));
-            if self.settled(&left, lambda, tolerance) {
-                return Ok(true);
-            }
-            self.newton(&mut left, lambda);
+            // To the best weights with the signs found; a weight that would change its sign stops there and becomes zero.
+            while !self.settled(&left, lambda, tolerance) && self.step(&mut left, lambda) {}
             if self.settled(&left, lambda, tolerance) {
                 return Ok(true);
             }
@@ -102,20 +102,31 @@ impl Active {
         })
     }
 
-    /// Solves exactly for the signs as they are, going no further than where the first weight would change its sign.
-    fn newton(&mut self, left: &mut [f64], lambda: f64) {
+    /// Goes to the best weights for the signs as they are, no further than where the first weight would change its sign; whether one
+    /// did, so that there is another step to take.
+    fn step(&mut self, left: &mut [f64], lambda: f64) -> bool {
         let some: Vec<usize> = (0..self.columns.len()).filter(|&at| self.weights[at] != 0.0).collect();
-        let mut step: Vec<f64> = some.iter().map(|&at| left[at] - lambda.copysign(self.weights[at])).collect();
-        let rows = some.iter().map(|&a| some.iter().map(|&b| self.product(a, b)).collect());
-        if !cholesky_solve(rows.collect(), &mut step) {
-            return;
-        }
+        let pull: Vec<f64> = some.iter().map(|&at| left[at] - lambda.copysign(self.weights[at])).collect();
+        let rows = some.iter().map(|&a| some.iter().map(|&b| self.product(a, b)).collect()).collect();
+        let (step, full) = match solve(rows, &pull) {
+            Solved::Step(step) => (step, 1.0),
+            // The columns depend on each other: the fit stays as it is while the weights get smaller, until one is zero.
+            Solved::Null(step) => {
+                let growth: f64 = step.iter().zip(&some).map(|(step, &at)| step * self.weights[at].signum()).sum();
+                let turn = if growth > 0.0 { -1.0 } else { 1.0 };
+                (step.into_iter().map(|step| step * turn).collect(), f64::INFINITY)
+            }
+        };
         let reach = |(&at, step): (&usize, &f64)| {
-            let weight = self.weights[at];
-            ((weight + step) * weight < 0.0).then(|| (-weight / step, at))
+            let share = -self.weights[at] / step;
+            (share > 0.0 && share < full).then_some((share, at))
         };
         let first = some.iter().zip(&step).filter_map(reach).min_by(|a, b| a.0.total_cmp(&b.0));
-        let share = first.map_or(1.0, |(share, _)| share);
+        let share = match first {
+            Some((share, _)) => share,
+            None if full == 1.0 => 1.0,
+            None => return false,
+        };
         for (&at, step) in some.iter().zip(&step) {
             self.shift(at, step * share, left);
         }
@@ -124,33 +135,53 @@ impl Active {
             self.shift(at, rest, left);
             self.weights[at] = 0.0;
         }
+        first.is_some()
     }
 }
 
-/// Solves in place; false if the matrix is not clearly positive definite.
-fn cholesky_solve(mut rows: Vec<Vec<f64>>, right: &mut [f64]) -> bool {
+enum Solved {
+    Step(Vec<f64>),
+    /// A direction that the matrix maps to zero.
+    Null(Vec<f64>),
+}
+
+/// Solves a positive semidefinite system by Cholesky's factor.
+fn solve(mut rows: Vec<Vec<f64>>, right: &[f64]) -> Solved {
     let size = rows.len();
     for j in 0..size {
         let (above, below) = rows.split_at_mut(j);
         let row = &mut below[0];
-        for (k, earlier) in above.iter().enumerate() {
-            let sum: f64 = row[..k].iter().zip(&earlier[..k]).map(|(a, b)| a * b).sum();
-            row[k] = (row[k] - sum) / earlier[k];
-        }
         let own = row[j];
-        let rest = own - row[..j].iter().map(|a| a * a).sum::<f64>();
-        if rest <= 1e-10 * own {
-            return false;
+        for (k, earlier) in above.iter().enumerate() {
+            row[k] = (row[k] - dot(&row[..k], &earlier[..k])) / earlier[k];
+        }
+        let rest = own - dot(&row[..j], &row[..j]);
+        if rest <= SINGULAR * own {
+            // This column is a sum of those before it, with the factor's solution as weights.
+            let mut null = vec![0.0; size];
+            null[j] = -1.0;
+            null[..j].copy_from_slice(&back(above, row[..j].to_vec()));
+            return Solved::Null(null);
         }
         row[j] = rest.sqrt();
     }
+    let mut half = right.to_vec();
     for j in 0..size {
-        let sum: f64 = rows[j][..j].iter().zip(right.iter()).map(|(a, b)| a * b).sum();
-        right[j] = (right[j] - sum) / rows[j][j];
+        half[j] = (half[j] - dot(&rows[j][..j], &half[..j])) / rows[j][j];
     }
-    for j in (0..size).rev() {
-        let sum: f64 = (j + 1..size).map(|k| rows[k][j] * right[k]).sum();
-        right[j] = (right[j] - sum) / rows[j][j];
+    Solved::Step(back(&rows, half))
+}
+
+/// Solves `Lᵀ x = right` by rows of L.
+fn back(rows: &[Vec<f64>], mut right: Vec<f64>) -> Vec<f64> {
+    for j in (0..right.len()).rev() {
+        right[j] /= rows[j][j];
+        let (before, own) = (&rows[j][..j], right[j]);
+        right[..j].iter_mut().zip(before).for_each(|(right, entry)| *right -= entry * own);
     }
-    true
+    right
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -10,9 +10,11 @@ use super::ridge::mean;
 use super::{Fit, active::Active};
 use crate::error::{Error, Result};
 
-const GRID: i64 = 30;
+const GRID: i64 = 20;
 /// The last of the grid, as a share of the first.
-const LEAST: f64 = 1e-2;
+const LEAST: f64 = 0.05;
+/// A path goes down by no more than this at once.
+const STEP: f64 = 0.7;
 /// How far a product may be above λ, as a share of it.
 const TOLERANCE: f64 = 1e-7;
 const ROUNDS: usize = 500;
@@ -71,8 +73,10 @@ impl Lasso {
         let last = rows(lambda)?;
         let first = rows(&self.grid()?.get(0))?;
         let mut active = self.none_active();
-        for step in 1..=GRID {
-            let share = step as f64 / GRID as f64;
+        let farthest = first.iter().zip(&last).fold(1.0f64, |far, (first, last)| far.min(last / first));
+        let steps = (farthest.ln() / STEP.ln()).ceil().max(1.0) as usize;
+        for step in 1..=steps {
+            let share = step as f64 / steps as f64;
             let between = |(first, last): (&f64, &f64)| first.max(*last) * (last / first.max(*last)).powf(share);
             self.descend(&first.iter().zip(&last).map(between).collect::<Vec<_>>(), &mut active)?;
         }
