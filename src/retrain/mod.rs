@@ -14,9 +14,11 @@ mod double;
 mod leave_one_out;
 mod newton;
 mod one_step;
+mod probe;
 mod retrained;
 mod retraining;
 mod subsets;
+mod threads;
 mod trajectory;
 
 pub use leave_one_out::LeaveOneOut;

@@ -32,8 +32,8 @@ pub struct Subsets {
     /// Metadata of the train examples.
     frame: DataFrame,
     labels: Option<Vec<i64>>,
-    /// Digest of their inputs.
-    inputs: String,
+    /// Digest of each.
+    digests: Vec<i64>,
 }
 
 impl Clone for Subsets {
@@ -44,7 +44,7 @@ impl Clone for Subsets {
             names: self.names.clone(),
             frame: self.frame.clone(),
             labels: self.labels.clone(),
-            inputs: self.inputs.clone(),
+            digests: self.digests.clone(),
         }
     }
 }
@@ -145,7 +145,7 @@ impl Subsets {
             return Err(Error::data(format!("subset {}", names[empty]), "expected at least one example, got none"));
         }
         let numbers = (0..names.len()).collect();
-        Ok(Subsets { masks, numbers, names, frame: train.frame().clone(), labels: train.labels(), inputs: train.digest() })
+        Ok(Subsets { masks, numbers, names, frame: train.frame().clone(), labels: train.labels(), digests: train.digests()? })
     }
 
     /// How many subsets.
@@ -233,7 +233,7 @@ impl Subsets {
 
     /// The train examples, for comparison with those of scores.
     pub(crate) fn side(&self) -> Side<'_> {
-        Side { frame: &self.frame, inputs: &self.inputs }
+        Side { frame: &self.frame, digests: &self.digests }
     }
 }
 
