@@ -49,7 +49,7 @@ impl Scores {
     ///
     /// Errors: [`Error::Shape`] if it is not `[n_test, n_train]`; [`Error::Numerical`] if an entry is not finite.
     pub fn new(values: Tensor, method: impl Into<String>, test: &Dataset, train: &Dataset) -> Result<Scores> {
-        let about = About::new(method.into(), test, train);
+        let about = About::new(method.into(), test, train)?;
         Scores::assemble(values, about, test.frame().clone(), train.frame().clone())
     }
 

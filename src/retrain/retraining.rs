@@ -9,6 +9,7 @@ use tch::Tensor;
 use super::cache::{Cache, Provenance};
 use super::retrained::Retrained;
 use super::subsets::Subsets;
+use super::threads::Threads;
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
@@ -29,7 +30,7 @@ const MOST: usize = 16;
 /// Parts: `trainer` trains each network as it would alone: same initial weights, batches and steps, to rounding. Small networks of
 /// linear layers are trained as stacks, each operation serving all of a stack; every processor core trains its own.
 /// The weights of a subset and run follow from `trainer.seed`, the subset's number and the run; which others are trained, in which
-/// order and on how many threads, changes no bit of them.
+/// order and on how many threads, changes them by no more than rounding.
 /// Cost: `subsets · runs` trainings; memory for a stack of networks per core.
 /// Defaults: one run, weights thrown away after measuring, nothing on disk.
 /// Misleads: one run per subset carries the noise of training; more runs average it away, slowly.
@@ -144,6 +145,10 @@ impl Retraining {
                 }
             }
         }
+        // Of all kept weights one is measured again: it is the same network, so the others are.
+        if let (Some(cache), Some((place, run, known))) = (&cache, done.iter().find(|(_, _, known)| known.checkpoint.is_some())) {
+            cache.check((subsets.numbers()[*place], *run), known, &task, test)?;
+        }
         if !jobs.is_empty() {
             done.extend(self.train(&task, (train, test, subsets), jobs, cache.as_ref())?);
         }
@@ -172,8 +177,8 @@ impl Retraining {
         jobs: Vec<Job>,
         cache: Option<&Cache>,
     ) -> Result<Vec<(usize, usize, Outcome)>> {
-        let before = tch::get_num_threads();
-        let threads = self.threads.unwrap_or(before.max(1) as usize).min(jobs.len());
+        let number = Threads::new();
+        let threads = self.threads.unwrap_or(number.before.max(1) as usize).min(jobs.len());
         let stacked = self.side_by_side != Some(1) && stacks(task, train)?;
         let most = if stacked { self.side_by_side.unwrap_or(room(&self.trainer, task, train)?) } else { 1 };
         let total = jobs.iter().map(|job| self.trainer.steps(job.size) as u64).sum();
@@ -203,7 +208,7 @@ impl Retraining {
             };
             workers.into_iter().map(ended).collect()
         });
-        tch::set_num_threads(before);
+        drop(number);
         outcomes.into_iter().collect::<Result<()>>()?;
         Ok(shared.done.into_inner().unwrap_or_else(PoisonError::into_inner))
     }

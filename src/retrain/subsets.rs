@@ -33,8 +33,8 @@ pub struct Subsets {
     /// Metadata of the train examples.
     frame: DataFrame,
     labels: Option<Vec<i64>>,
-    /// Digest of their inputs.
-    inputs: String,
+    /// Digest of each.
+    digests: Vec<i64>,
 }
 
 impl Clone for Subsets {
@@ -45,7 +45,7 @@ impl Clone for Subsets {
             names: self.names.clone(),
             frame: self.frame.clone(),
             labels: self.labels.clone(),
-            inputs: self.inputs.clone(),
+            digests: self.digests.clone(),
         }
     }
 }
@@ -174,7 +174,7 @@ impl Subsets {
             return Err(Error::data(format!("subset {}", names[empty]), "expected at least one example, got none"));
         }
         let numbers = (0..names.len()).collect();
-        Ok(Subsets { masks, numbers, names, frame: train.frame().clone(), labels: train.labels(), inputs: train.digest() })
+        Ok(Subsets { masks, numbers, names, frame: train.frame().clone(), labels: train.labels(), digests: train.digests()? })
     }
 
     /// The same with other numbers, for subsets that share their seeds.
@@ -274,7 +274,7 @@ impl Subsets {
 
     /// The train examples, for comparison with those of scores.
     pub(crate) fn side(&self) -> Side<'_> {
-        Side { frame: &self.frame, inputs: &self.inputs }
+        Side { frame: &self.frame, digests: &self.digests }
     }
 }
 
