@@ -18,7 +18,7 @@ pub use crate::{
     },
     method::{
         self, Attributor, BlockProjected, DTrak, DampingPath, DataValueEmbedding, Dropout, FactGrass, FisherKind, GradCos,
-        GradDot, Influence, KnnShapley, LoGra, Method, Random, RelatIf, Relative, RepresentationSimilarity, Representer,
+        GradDot, Influence, KnnShapley, LoGra, Method, Random, RelatIf, Relative, Replay, RepresentationSimilarity, Representer,
         Similarity, Space, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
     },
     metric::{

@@ -111,6 +111,10 @@ impl Method for KnnShapley {
         }
         Ok(Box::new(Fitted { options: self.clone(), train: train.clone(), points }))
     }
+
+    fn has_own_scores(&self) -> bool {
+        false
+    }
 }
 
 impl KnnShapley {
