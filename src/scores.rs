@@ -59,8 +59,8 @@ impl Scores {
             method: method.into(),
             test: test.examples()?,
             train: train.examples()?,
-            test_inputs: test.inputs.to_string(),
-            train_inputs: train.inputs.to_string(),
+            test_digests: test.digests.to_vec(),
+            train_digests: train.digests.to_vec(),
         };
         Scores::assemble(values, about, test.frame.clone(), train.frame.clone())
     }

@@ -253,7 +253,7 @@ impl Lab {
             }
         }
         let masks = Tensor::from_slice(&inside).view([recipes.len() as i64, rows as i64]);
-        Ok(Subsets::from_masks(&self.data, &masks)?.numbered(0))
+        Ok(Subsets::from_masks(&self.data, &masks)?.of_one_number(0))
     }
 
     fn train<'a>(&mut self, recipes: impl Iterator<Item = &'a Recipe>) -> Result<()> {

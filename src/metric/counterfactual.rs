@@ -92,7 +92,7 @@ pub fn verify(
     let mut inside = vec![1u8; 2 * n];
     drop.iter().for_each(|&at| inside[n + at] = 0);
     let masks = guarded(|| Ok(Tensor::from_slice(&inside).view([2, n as i64])))?;
-    let retrained = retraining.run(task, train, test, &Subsets::from_masks(train, &masks)?.numbered(0))?;
+    let retrained = retraining.run(task, train, test, &Subsets::from_masks(train, &masks)?.of_one_number(0))?;
     let (m, runs) = (test.len(), retrained.runs());
     let apart = guarded(|| {
         let values = retrained.tensor().to_kind(Kind::Double);
@@ -107,7 +107,7 @@ pub fn verify(
     let reach: Vec<Option<f64>> = spreads.iter().map(|s| s.map(|s| t_quantile(runs - 1) * s / (runs as f64).sqrt())).collect();
     let end = |sign: f64| means.iter().zip(&reach).map(|(mean, reach)| reach.map(|r| mean + sign * r)).collect::<Vec<_>>();
     let mut table = df!("method" => vec![scores.method(); m])?;
-    let ids = Side { frame: scores.test(), inputs: "" }.examples()?;
+    let ids = Side { frame: scores.test(), digests: &[] }.examples()?;
     table.with_column(polars::prelude::Column::new("test".into(), ids))?;
     table.with_column(floats("predicted", changes.into_iter().map(Some)))?;
     table.with_column(floats("retrained", means.iter().copied().map(Some)))?;

@@ -52,7 +52,7 @@ pub fn similarity(scores: &[Scores], k: usize) -> Result<DataFrame> {
         let matched = other.at(first)?;
         rows.push(guarded(|| Ok(Vec::<Vec<f64>>::try_from(&matched.to_kind(Kind::Double).contiguous())?))?);
     }
-    let tests: Vec<u32> = Side { frame: first.test(), inputs: "" }.examples()?;
+    let tests: Vec<u32> = Side { frame: first.test(), digests: &[] }.examples()?;
     let (mut method, mut other, mut metric, mut test, mut value) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for a in 0..scores.len() {
         for b in a + 1..scores.len() {

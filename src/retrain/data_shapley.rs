@@ -117,8 +117,8 @@ impl DataShapley {
     /// Errors: [`Error::Option`]; what [`Retraining::run`] says.
     pub fn score(&self, task: &Task, train: &Dataset, test: &Dataset) -> Result<Shapley> {
         let walked = self.walk(train.len(), &mut |sets| self.measure(task, train, test, sets))?;
-        let (test_inputs, train_inputs) = (test.digest(), train.digest());
-        let sides = (Side { frame: test.frame(), inputs: &test_inputs }, Side { frame: train.frame(), inputs: &train_inputs });
+        let digests = (test.digests()?, train.digests()?);
+        let sides = (Side { frame: test.frame(), digests: &digests.0 }, Side { frame: train.frame(), digests: &digests.1 });
         let name = match self.semivalue {
             Semivalue::Shapley => "Data Shapley".to_string(),
             Semivalue::Beta { alpha, beta } => format!("Beta({alpha}, {beta}) Shapley"),

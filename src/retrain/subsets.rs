@@ -267,7 +267,7 @@ impl Subsets {
     }
 
     /// The same, all with one number: networks that start alike.
-    pub(crate) fn numbered(mut self, number: usize) -> Subsets {
+    pub(crate) fn of_one_number(mut self, number: usize) -> Subsets {
         self.numbers.fill(number);
         self
     }

@@ -48,7 +48,7 @@ pub(super) fn check_same(name: &str, side: &str, (ids, digests): (&[u32], &[i64]
 impl Scores {
     /// An error unless the rows are about these examples.
     pub(crate) fn check_test(&self, test: &Dataset) -> Result<()> {
-        Side { frame: &self.test, inputs: &self.about.test_inputs }.check("scores", "test", test)
+        Side { frame: &self.test, digests: &self.about.test_digests }.check("scores", "test", test)
     }
 
     /// These scores at the rows and columns of `truth`, matched by example id, whatever their order: `[truth tests, truth trains]`.
