@@ -28,6 +28,7 @@ mod retrained;
 mod solvers;
 mod statistics;
 mod store;
+mod store_match;
 mod tasks;
 mod training;
 mod trak;
