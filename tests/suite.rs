@@ -32,6 +32,7 @@ mod retrained;
 mod solvers;
 mod statistics;
 mod store;
+mod store_match;
 mod tasks;
 mod training;
 mod trak;

@@ -44,7 +44,7 @@ impl FeatureMap {
 
     /// Calls `each` with the position of the first example and the features of every batch, in order.
     pub fn each(&self, of: Of, data: &Dataset, mut each: impl FnMut(i64, Tensor) -> Result<()>) -> Result<()> {
-        if let Some(stored) = self.snapshot.stored_rows(of, data, &self.name, self.member)? {
+        if let Some(stored) = self.snapshot.stored_rows(of, data, &self.name, self.member) {
             let n = data.len() as i64;
             let size = (BATCH_BYTES / (8 * self.k())).clamp(1, n);
             return (0..n)

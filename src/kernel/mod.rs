@@ -163,7 +163,7 @@ impl Kernel<'_> {
             snapshot.check(train, snapshot.measurement(Of::Objective))?;
             let projection = self.projection.map(Arc::as_ref);
             let damping = self.inverse.damping();
-            let plan = Plan::of(&snapshot, train, projection, index as u64, damping)?;
+            let plan = Plan::of(&snapshot, train, projection, task.member(index), damping)?;
             let bytes = 8 * count as i64 * plan.matrices(train.len() as i64);
             if damping.is_some() && bytes > LARGEST_BYTES {
                 return Err(self.too_large(train.len(), count, bytes));
