@@ -1,13 +1,4 @@
-//! Answers: how many of the train examples that a method ranks highest carry a prediction? Fewer is a better ranking.
-//! Formula: the smallest `k` for which most of `runs` networks, trained without the first `k` (or with them mislabelled), get the test
-//! example wrong; a tie is wrong.
-//! Parts: bisection over `k` in `0..=pool`, to `pool / 2^steps` examples; all test examples and methods search side by side, every
-//! network is trained once, and all start from the same `runs` initial weights.
-//! Cost: at most `(1 + steps) · runs` trainings for each test example and method, and `runs` more.
-//! Defaults: removal among examples of the same class, 7 steps, as published; 5 runs is the published number.
-//! Misleads: bisection assumes that more removals never flip back; restriction to the same class takes away most of what tells rankings
-//! apart.
-//! Reference: Singla, Sandoval-Segura, Goldblum, Geiping and Feizi 2023, arXiv 2311.03386.
+//! How few train examples carry a prediction.
 
 mod curve;
 mod search;
@@ -38,7 +29,18 @@ pub enum Change {
     Relabel,
 }
 
-/// Smallest number of highest-ranked train examples whose removal, or mislabelling, flips a prediction; see the head of the module.
+/// Smallest number of highest-ranked train examples whose removal, or mislabelling, flips a prediction.
+///
+/// Answers: how many of the train examples that a method ranks highest carry a prediction? Fewer is a better ranking.
+/// Formula: the smallest `k` for which most of `runs` networks, trained without the first `k` (or with them mislabelled), get the test
+/// example wrong; a tie is wrong.
+/// Parts: bisection over `k` in `0..=pool`, to `pool / 2^steps` examples; all test examples and methods search side by side, every
+/// network is trained once, and all start from the same `runs` initial weights.
+/// Cost: at most `(1 + steps) · runs` trainings for each test example and method, and `runs` more.
+/// Defaults: removal among examples of the same class, 7 steps, as published; 5 runs is the published number.
+/// Misleads: bisection assumes that more removals never flip back; restriction to the same class favours rankings that only look for
+/// likeness.
+/// Reference: Singla et al. 2023, arXiv 2311.03386.
 ///
 /// ```
 /// use ascribe::prelude::*;
@@ -48,7 +50,7 @@ pub enum Change {
 /// let scores = GradDot::default().fit(&task.clone().train(&trainer, &train)?, &train)?.score(&test)?;
 /// let removal = Brittleness { pool: 100, same_class: false, retraining: Retraining { trainer, runs: 3, ..default() }, ..default() };
 /// let table = removal.evaluate(&[scores], &task, &train, &test)?;
-/// assert!(table.column("value")?.u32()?.iter().flatten().all(|support| support <= 100));
+/// assert!(table.column("value")?.u32()?.iter().flatten().count() > 0); // without its 100 proponents a prediction flips
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -221,10 +223,12 @@ impl Lab {
     }
 
     /// Of each test example, the most likely class but the true one, among the first two by mean rank over unchanged networks.
-    fn second_classes(&self) -> Result<Vec<i64>> {
-        let base = Retraining { keep_checkpoints: true, ..self.retraining.clone() };
-        let ensemble =
-            base.run(&self.task, &self.data, &self.test, &self.subsets(&[&(Vec::new(), None)])?)?.ensemble(&self.task)?;
+    fn second_classes(&mut self) -> Result<Vec<i64>> {
+        let (how, nothing) = (Retraining { keep_checkpoints: true, ..self.retraining.clone() }, (Vec::new(), None));
+        let base = how.run(&self.task, &self.data, &self.test, &self.subsets(&[&nothing])?)?;
+        let ensemble = base.ensemble(&self.task)?;
+        let shares = guarded(|| Ok(Vec::<f64>::try_from(&base.mean()?.get(0))?))?;
+        self.known.insert(nothing, shares);
         let mut ranks = Vec::new();
         for index in 0..ensemble.checkpoints().len() {
             let outputs = ensemble.snapshot(index)?.outputs(&self.test)?;

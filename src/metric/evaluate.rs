@@ -70,7 +70,7 @@ pub trait Metric {
 /// of one run), `peak_mb` (the largest resident memory of the process while the method fitted and scored, above that before, in MB of
 /// 2^20 bytes; null where Linux does not tell; what an earlier method freed may be reused, so the first rows are the more honest);
 /// `error`, null for what works. A method or a metric that fails has its message there and nulls elsewhere; the others still run.
-/// [`of`] picks one metric for [`intervals`](crate::plot::intervals) or [`pareto`](crate::plot::pareto).
+/// [`of`] picks one metric for [`intervals`](crate::plot::intervals()) or [`pareto`](crate::plot::pareto()).
 ///
 /// Errors: [`Error::Data`] for no method or no metric.
 ///

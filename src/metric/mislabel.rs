@@ -70,7 +70,7 @@ impl Metric for MislabelDetection {
 /// The receiver operating characteristic of a table with a column of scores and a boolean column: a point for each distinct score.
 ///
 /// Columns: `method`, `threshold` (infinite in the first row, where nothing is called positive), `false_positives`, `true_positives`
-/// (shares). [`plot::roc`](crate::plot::roc) draws it.
+/// (shares). [`plot::roc`](crate::plot::roc()) draws it.
 ///
 /// Errors: [`Error::Data`] for a missing column, NaN, or where none or all are planted.
 ///

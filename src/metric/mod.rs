@@ -1,6 +1,6 @@
 //! Is the attribution right? One metric per file; each gives a `DataFrame`.
 //!
-//! [`evaluate`] runs many methods and judges each by many metrics; a [`Metric`] of one's own joins in by one number with its interval.
+//! [`evaluate()`] runs many methods and judges each by many metrics; a [`Metric`] of one's own joins in by one number with its interval.
 
 mod accuracy;
 mod brittleness;

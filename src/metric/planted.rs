@@ -76,13 +76,14 @@ impl Metric for MixedDatasets {
 /// use ascribe::metric::ShortcutDetection;
 /// // Zeros with a bright corner make any digit with such a corner a zero.
 /// let (train, test) = dataset::digits()?.split(300, 60, 0)?;
-/// let bright: Vec<bool> = train.labels().unwrap_or_default().iter().map(|label| *label == 0).collect();
-/// let marked = |data: &Dataset, bright: &[f32]| {
-///     let corner = Tensor::from_slice(bright).unsqueeze(1) * (Tensor::arange(64, (ascribe::tch::Kind::Float, ascribe::tch::Device::Cpu)).eq(0) * 8.0);
-///     Dataset::new(data.inputs() + corner, data.targets().copy())
+/// let zero: Vec<bool> = train.labels().unwrap_or_default().iter().map(|label| *label == 0).collect();
+/// let bright = |data: &Dataset, which: &[bool]| {
+///     let inputs = data.inputs().copy();
+///     let _ = inputs.select(1, 0).copy_(&(Tensor::from_slice(which).to_kind(ascribe::tch::Kind::Float) * 4.0));
+///     Dataset::new(inputs, data.targets().copy())
 /// };
-/// let taught = marked(&train, &bright.iter().map(|b| f32::from(u8::from(*b))).collect::<Vec<_>>())?.with_column(Series::new("corner".into(), bright))?;
-/// let tests = marked(&test, &[1.0; 60])?;
+/// let taught = bright(&train, &zero)?.with_column(Series::new("corner".into(), zero))?;
+/// let tests = bright(&test, &[true; 60])?;
 /// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { learning_rate: 0.02, ..default() }, &taught)?;
 /// let scores = GradCos::default().fit(&task, &taught)?.score(&tests)?;
 /// let table = ShortcutDetection { planted: "corner".into(), class: 0 }.evaluate(&scores, &task, &tests)?;

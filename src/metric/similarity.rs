@@ -81,9 +81,16 @@ pub fn similarity(scores: &[Scores], k: usize) -> Result<DataFrame> {
 /// The mean of [`similarity`] over test examples, one row per pair of methods and metric.
 ///
 /// Columns: `method`, `other`, `metric`, `value`, `low`, `high` (a 95 % percentile bootstrap interval over test examples, 2,000 samples,
-/// seed 0), `n` (test examples in the mean). [`plot::similarity`](crate::plot::similarity) draws one metric as a matrix.
+/// seed 0), `n` (test examples in the mean). [`plot::similarity`](crate::plot::similarity()) draws one metric as a matrix.
 ///
 /// Errors: [`Error::Data`] if a column is missing, or without rows.
+///
+/// ```
+/// use ascribe::{metric, polars::df};
+/// let table = df!("method" => ["a", "a"], "other" => ["b", "b"], "metric" => ["Kendall", "Kendall"], "value" => [0.25, 0.75])?;
+/// assert_eq!(metric::mean_similarity(&table)?.column("value")?.f64()?.get(0), Some(0.5));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn mean_similarity(similarity: &DataFrame) -> Result<DataFrame> {
     let texts = |name: &str| -> Result<Vec<&str>> {
         Ok(column(similarity, name)?.str()?.iter().map(Option::unwrap_or_default).collect())

@@ -9,7 +9,7 @@ use crate::error::Result;
 /// Receiver operating characteristics, one line for each `method` of a table from [`metric::roc`](crate::metric::roc); the dashed
 /// diagonal is chance.
 ///
-/// Errors: those of [`curve`](super::curve).
+/// Errors: those of [`curve`](super::curve()).
 ///
 /// ```
 /// use ascribe::{plot, polars::df};
