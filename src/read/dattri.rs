@@ -89,8 +89,13 @@ impl DattriRetraining {
         let mut rows = Vec::with_capacity(self.folders.len() * self.runs);
         for folder in self.folders.values() {
             for run in 0..self.runs {
-                let checkpoint = Checkpoint::load(weights(folder, run))?;
-                rows.push(Snapshot::new(task, &checkpoint)?.measure(Of::Measurement, test)?);
+                let file = weights(folder, run);
+                let checkpoint = Checkpoint::load(&file)?;
+                let named = |error| match error {
+                    Error::Checkpoint { reason, .. } => Error::checkpoint(file.display().to_string(), reason),
+                    other => other,
+                };
+                rows.push(Snapshot::new(task, &checkpoint).map_err(named)?.measure(Of::Measurement, test)?);
             }
         }
         let size = [self.folders.len() as i64, self.runs as i64, test.len() as i64];

@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 /// Passes of coordinate descent before exact steps on the signs found.
 const PASSES: usize = 4;
 const MOST: usize = 500;
+/// Train examples that come in at once.
+const MOST_AT_ONCE: usize = 32;
 /// Pivots below this share of their diagonal are rounding.
 const SINGULAR: f64 = 1e-9;
 
@@ -26,7 +28,7 @@ impl Active {
         self.columns.iter().copied().zip(self.weights.iter().copied()).filter(|(_, weight)| *weight != 0.0)
     }
 
-    /// Takes in what wants in and solves; false if nothing was to be done. `products` are those with the residual as it is.
+    /// Takes in the first of what wants in and solves; false if nothing was to be done. `products` are those with the residual as it is.
     pub(super) fn meet(
         &mut self,
         design: &Design,
@@ -35,17 +37,14 @@ impl Active {
         lambda: f64,
         tolerance: f64,
     ) -> Result<bool> {
+        if self.columns.len() > 2 * self.weights().count() + MOST_AT_ONCE {
+            self.drop_unused();
+        }
         let fresh: Vec<usize> = wanting.iter().copied().filter(|j| !self.columns.contains(j)).collect();
         if fresh.is_empty() && self.lambda == lambda {
             return Ok(false);
         }
-        if self.columns.len() > 2 * self.weights().count() + 16 {
-            self.drop_unused();
-        }
-        for j in fresh.into_iter().chain(wanting.iter().copied()) {
-            if self.columns.contains(&j) {
-                continue;
-            }
+        for j in fresh.into_iter().take(MOST_AT_ONCE) {
             self.columns.push(j);
             self.weights.push(0.0);
             self.gram.push(self.columns.iter().map(|&k| design.product(j, k)).collect());

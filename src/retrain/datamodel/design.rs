@@ -2,16 +2,13 @@
 
 use tch::{Kind, Tensor};
 
-use super::ridge::mean;
 use crate::error::Result;
 
 /// Bits of a word.
 const WORD: usize = 64;
 
-/// Masks of `subsets × n`, centred.
+/// Masks of `subsets × n`, as if centred.
 pub(super) struct Design {
-    /// `[subsets, n]`.
-    pub(super) x: Tensor,
     pub(super) mean: Vec<f64>,
     pub(super) subsets: usize,
     pub(super) n: usize,
@@ -35,8 +32,8 @@ impl Design {
         }
         let counts = bits.chunks(words).map(|column| column.iter().map(|word| f64::from(word.count_ones())).sum());
         let counts: Vec<f64> = counts.collect();
-        let mean_mask = counts.iter().map(|count| count / subsets as f64).collect();
-        Ok(Design { x: masks - mean(masks), mean: mean_mask, subsets, n, bits, words, counts })
+        let mean = counts.iter().map(|count| count / subsets as f64).collect();
+        Ok(Design { mean, subsets, n, bits, words, counts })
     }
 
     fn column(&self, j: usize) -> &[u64] {

@@ -21,6 +21,8 @@ const ROUNDS: usize = 500;
 
 pub(super) struct Lasso {
     design: Design,
+    /// Centred masks, `[subsets, n]`.
+    x: Tensor,
     /// `[n_test, subsets]`, centred, row by row.
     values: Vec<f64>,
     mean_value: Tensor,
@@ -32,7 +34,13 @@ impl Lasso {
         let mean_value = mean(values);
         let centred = rows(&(values - &mean_value).transpose(0, 1))?;
         let n_test = values.size()[1] as usize;
-        Ok(Lasso { design: Design::new(masks)?, values: centred, mean_value: mean_value.squeeze_dim(0), n_test })
+        Ok(Lasso {
+            design: Design::new(masks)?,
+            x: masks - mean(masks),
+            values: centred,
+            mean_value: mean_value.squeeze_dim(0),
+            n_test,
+        })
     }
 
     /// `[grid, n_test]`, descending from the least λ at which all weights are zero.
@@ -96,7 +104,7 @@ impl Lasso {
 
     /// Solves at the λ of each test example, starting where it is.
     fn descend(&self, lambda: &[f64], active: &mut [Active]) -> Result<()> {
-        let (s, n) = (self.design.subsets, self.design.n);
+        let s = self.design.subsets;
         let mut unfinished: Vec<usize> = (0..self.n_test).collect();
         for _ in 0..ROUNDS {
             let mut residuals = Vec::with_capacity(unfinished.len() * s);
@@ -106,14 +114,7 @@ impl Lasso {
                 active[test].weights().for_each(|(j, weight)| self.design.add(j, -weight, &mut residuals[start..]));
             }
             let products = self.products(&residuals, &unfinished)?;
-            let mut left = Vec::new();
-            for (&test, products) in unfinished.iter().zip(products.chunks(n)) {
-                let above = lambda[test] * (1.0 + TOLERANCE);
-                let wanting: Vec<usize> = (0..n).filter(|&j| products[j].abs() > above).collect();
-                if active[test].meet(&self.design, products, &wanting, lambda[test], TOLERANCE)? {
-                    left.push(test);
-                }
-            }
+            let left = self.meet(lambda, active, &unfinished, &products)?;
             if left.is_empty() {
                 return Ok(());
             }
@@ -123,10 +124,38 @@ impl Lasso {
         Err(Error::numerical("lasso", reason))
     }
 
+    /// Brings in what wants in and solves, on every processor core; which test examples had something to do.
+    fn meet(&self, lambda: &[f64], active: &mut [Active], unfinished: &[usize], products: &[f64]) -> Result<Vec<usize>> {
+        let (design, n) = (&self.design, self.design.n);
+        let mut wanted = vec![false; self.n_test];
+        unfinished.iter().for_each(|&test| wanted[test] = true);
+        let active = active.iter_mut().enumerate().filter(|(test, _)| wanted[*test]);
+        let mut jobs: Vec<_> = active.zip(products.chunks(n)).collect();
+        let part = jobs.len().div_ceil(tch::get_num_threads().max(1) as usize).max(1);
+        let solve = |((test, active), products): &mut ((usize, &mut Active), &[f64])| {
+            let above = lambda[*test] * (1.0 + TOLERANCE);
+            let mut wanting: Vec<usize> = (0..n).filter(|&j| products[j].abs() > above).collect();
+            // The strongest explain most of the others.
+            wanting.sort_by(|&a, &b| products[b].abs().total_cmp(&products[a].abs()));
+            Ok(active.meet(design, products, &wanting, lambda[*test], TOLERANCE)?.then_some(*test))
+        };
+        let found: Vec<Result<Vec<usize>>> = std::thread::scope(|scope| {
+            let solve = &solve;
+            let work =
+                |jobs| scope.spawn(move || Iterator::filter_map(<[_]>::iter_mut(jobs), |job| solve(job).transpose()).collect());
+            let workers: Vec<_> = jobs.chunks_mut(part).map(work).collect();
+            let ended = |worker: std::thread::ScopedJoinHandle<'_, Result<Vec<usize>>>| {
+                worker.join().unwrap_or_else(|_| Err(Error::numerical("lasso", "a thread panicked")))
+            };
+            workers.into_iter().map(ended).collect()
+        });
+        Ok(found.into_iter().collect::<Result<Vec<_>>>()?.concat())
+    }
+
     /// Products of every column with these residuals, divided by the number of subsets, `[tests, n]`.
     fn products(&self, residuals: &[f64], tests: &[usize]) -> Result<Vec<f64>> {
         let s = self.design.subsets;
         let residuals = Tensor::from_slice(residuals).view([tests.len() as i64, s as i64]);
-        rows(&(residuals.matmul(&self.design.x) / s as f64))
+        rows(&(residuals.matmul(&self.x) / s as f64))
     }
 }
