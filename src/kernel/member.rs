@@ -242,10 +242,9 @@ impl Member {
     }
 
     pub(super) fn meet_rows(&self, features: &Tensor) -> Result<Vec<Tensor>> {
-        let m = features.size()[0];
         let sides = self.blocks.iter().map(|block| match block.route {
             Route::Primal => block.columns(features),
-            Route::Dual => Tensor::zeros([m, self.n], (Kind::Double, Device::Cpu)),
+            Route::Dual => Tensor::zeros([features.size()[0], self.n], (Kind::Double, Device::Cpu)),
         });
         let sides = guarded(|| Ok(sides.collect::<Vec<_>>()))?;
         if let Source::Features(map, rows) = &self.source

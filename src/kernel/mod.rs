@@ -29,6 +29,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::measurement::Measurement;
 use crate::method::Attributor;
+use crate::progress::Progress;
 use crate::projection::Projection;
 use crate::snapshot::Of;
 use crate::task::Task;
@@ -133,13 +134,16 @@ impl Kernel<'_> {
     /// Eigenvalues instead of a factor, so that every λ is at hand.
     pub fn path(self, task: &Task, train: &Dataset) -> Result<DampingPath> {
         let (mut points, mut columns) = (Vec::new(), self.columns.sum(train));
+        let mut progress = Progress::new(&format!("{} eigenvalues", self.name), task.checkpoints().len().max(1) as u64);
         let count = self.each_member(task, train, HELD_BYTES, |member| {
             columns.add(&member, train, self.options)?;
             let matrices = member.matrices()?;
             let spectra = matrices.iter().map(|matrix| guarded(|| Spectrum::new(matrix))).collect::<Result<Vec<_>>>()?;
             points.push((member, spectra));
+            progress.add(1);
             Ok(())
         })?;
+        progress.finish();
         let (columns, option) = (columns.finish(count)?, format!("{}.damping", self.options));
         let (inverse, threshold) = (self.inverse, self.threshold);
         Ok(DampingPath { name: self.name, option, train: train.clone(), points, columns, inverse, threshold })

@@ -173,7 +173,7 @@ pub(super) fn check_same(expected: &Checkpoint, replayed: &Checkpoint) -> Result
     }
     let share = (apart / length).sqrt();
     match differs {
-        Some(name) if !(share <= TOLERANCE) => {
+        Some(name) if share > TOLERANCE || share.is_nan() => {
             let reason = format!("{name} differs from the replay, and all weights by {share:.1e} of their length; {hint}");
             Err(Error::checkpoint(expected.name(), reason))
         }
