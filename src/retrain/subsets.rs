@@ -134,7 +134,10 @@ impl Subsets {
         for (row, (name, positions)) in subsets.enumerate() {
             inside.fill(false);
             positions.iter().for_each(|&at| inside[at] = true);
-            guarded(|| Ok(masks.get(row as i64).copy_(&Tensor::from_slice(&inside))))?;
+            guarded(|| {
+                masks.get(row as i64).copy_(&Tensor::from_slice(&inside));
+                Ok(())
+            })?;
             names.push(name);
         }
         Subsets::masked(train, masks, names)

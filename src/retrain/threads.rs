@@ -63,7 +63,7 @@ mod tests {
         // A second that starts while the first is at it.
         let first = Threads::new();
         std::thread::spawn(|| tch::set_num_threads(1)).join().unwrap();
-        let second = std::thread::spawn(|| Threads::new()).join().unwrap();
+        let second = std::thread::spawn(Threads::new).join().unwrap();
         drop(first);
         drop(second);
         assert_eq!(elsewhere(), 3);
