@@ -153,6 +153,13 @@ mod tests {
     }
 
     #[test]
+    fn classes_are_counted_whatever_their_numbers() {
+        let data = |labels: &[i64]| Dataset::new(Tensor::from_slice(&[0f32, 1.0, 2.0]), Tensor::from_slice(labels)).unwrap();
+        assert_eq!(data(&[2, 0, 2]).class_counts().unwrap(), "class 0: 1 · class 1: 0 · class 2: 2");
+        assert_eq!(data(&[1 << 60, 0, 1 << 60]).class_counts().unwrap(), "0 to 2 examples per class");
+    }
+
+    #[test]
     fn nouns_are_one_line() -> Result<()> {
         let (data, scores) = pair()?;
         assert_eq!(format!("{data:?}"), "Dataset(toy: 4 examples, inputs [2] float, 2 classes)");
