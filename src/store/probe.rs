@@ -11,8 +11,9 @@ use crate::gradient::stream::{batch_size, each_batch};
 use crate::snapshot::{Of, Snapshot};
 use crate::task::Task;
 
-/// Examples of a probe, those with the largest gradients among `SAMPLE` that lie as far apart as possible.
-const EXAMPLES: usize = 3;
+/// Examples of a probe: those with the largest gradients among `SAMPLE` that lie far apart, and some from the first to the last.
+const LARGEST: usize = 3;
+const SPREAD: usize = 5;
 const SAMPLE: usize = 64;
 
 /// A length below which gradients may be mere rounding: then larger ones are looked for among all examples.
@@ -24,7 +25,7 @@ const WAVE: i64 = 1 << 16;
 
 /// How far two numbers of one gradient may be apart: relative to its length, and to the largest length of the probe.
 const APART: f64 = 1e-3;
-const ROUNDING: f64 = 1e-6;
+const ROUNDING: f64 = 1e-5;
 
 /// Of one checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,7 +85,7 @@ impl Probe {
         let shared: Vec<(usize, usize)> =
             self.examples.iter().enumerate().filter_map(|(mine, example)| Some((mine, place(example)?))).collect();
         if shared.is_empty() {
-            let reason = format!("made from something else, the examples with the largest gradients at {checkpoint}");
+            let reason = format!("made from something else, the examples whose gradients are compared at {checkpoint}");
             return Err(Error::data(name, format!("{reason}: expected {:?}, got {:?}", self.examples, other.examples)));
         }
         let mine = Probe {
@@ -110,7 +111,7 @@ pub(super) fn check_all(name: &str, about: &About, task: &Task, train: &Dataset)
     Ok(())
 }
 
-/// Positions of examples with large gradients, the largest first.
+/// Positions of the examples with the largest gradients, then of the others.
 fn choose(snapshot: &Snapshot, of: Of, train: &Dataset) -> Result<Vec<usize>> {
     let size = batch_size(snapshot, train, false)?.at_once;
     let rounds = train.len().div_ceil(SAMPLE);
@@ -123,13 +124,19 @@ fn choose(snapshot: &Snapshot, of: Of, train: &Dataset) -> Result<Vec<usize>> {
             Ok(())
         })?;
         largest.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        largest.truncate(EXAMPLES);
+        largest.truncate(LARGEST);
         if largest[0].0 > CLEAR {
             break;
         }
     }
+    let mut chosen: Vec<usize> = largest.iter().map(|(_, position)| *position).collect();
+    for position in (0..SPREAD).map(|at| at * (train.len() - 1) / (SPREAD - 1)) {
+        if !chosen.contains(&position) {
+            chosen.push(position);
+        }
+    }
     match largest[0].0 > 0.0 {
-        true => Ok(largest.into_iter().filter(|(length, _)| *length > 0.0).map(|(_, position)| position).collect()),
+        true => Ok(chosen),
         false => {
             let what = format!("the {} {}", of_name(of), snapshot.measurement(of).name());
             let reason =
