@@ -184,13 +184,13 @@ impl Row {
                 metrics.iter().map(|metric| row(metric.as_ref(), cost, guarded(|| metric.estimate(&trial)))).collect()
             }
             Err(error) => {
-                let failed = |metric: &Box<dyn Metric>| Row {
+                let failed = |metric: &dyn Metric| Row {
                     method: method.name(),
                     metric: metric.name(),
                     cost: None,
                     found: Err(error.to_string()),
                 };
-                metrics.iter().map(failed).collect()
+                metrics.iter().map(|metric| failed(metric.as_ref())).collect()
             }
         }
     }
