@@ -126,7 +126,7 @@ fn methods_that_agree() {
     assert_eq!(mean.column("n").unwrap().u32().unwrap().get(0), Some(1));
     assert!(plot::similarity(&mean, "Kendall").unwrap().svg().contains("0.67"));
     says(plot::similarity(&mean, "Pearson"), &["a row of Pearson"]);
-    says(metric::similarity(&[a.clone()], 2), &["at least two"]);
+    says(metric::similarity(std::slice::from_ref(&a), 2), &["at least two"]);
     says(metric::similarity(&[a.clone(), a.clone()], 2), &["a comes twice"]);
     says(metric::similarity(&[a.clone(), b], 5), &["k", "1 to 4", "got 5"]);
     let other = scores(&[0.0; 6], "few", &test, &train.head(3).unwrap());

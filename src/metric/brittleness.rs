@@ -157,7 +157,7 @@ impl Metric for Brittleness {
     /// The mean support over test examples, with the pool for those it does not flip, and its percentile bootstrap interval (2,000
     /// samples, seed 0). Smaller is better.
     fn estimate(&self, trial: &Trial<'_>) -> Result<Option<Estimate>> {
-        let found = self.supports(&[trial.scores.clone()], trial.task, trial.train, trial.test)?;
+        let found = self.supports(std::slice::from_ref(trial.scores), trial.task, trial.train, trial.test)?;
         let supports: Vec<f64> = found.into_iter().map(|support| support.unwrap_or(self.pool) as f64).collect();
         Ok(bootstrap_mean(&supports, 2_000, 0))
     }

@@ -58,7 +58,8 @@ pub fn auc(scores: &[f64], positive: &[bool]) -> Option<Estimate> {
     let (low, high) = match mean <= 0.0 || mean >= 1.0 || variance <= 0.0 {
         true => {
             let k = hits.min(misses) as f64;
-            wilson(mean * k, k)
+            let (low, high) = wilson(mean * k, k);
+            (low.min(mean), high.max(mean)) // rounding
         }
         false => {
             let (logit, reach) = ((mean / (1.0 - mean)).ln(), Z * variance.sqrt() / (mean * (1.0 - mean)));
