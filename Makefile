@@ -40,6 +40,8 @@ notebooks:
 bench:
 	@$(PYTHON) scripts/setup notebooks
 	$(CARGO) bench --locked --profile dev --bench compare # what a notebook runs, with no second build of the dependencies
+	$(CARGO) bench --locked --profile dev --bench projection
+	$(CARGO) bench --locked --profile dev --bench retrain
 	@$(PYTHON) scripts/notebooks --to target/bench --csv target/bench/notebook.csv 01
 
 clean:

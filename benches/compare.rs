@@ -9,6 +9,7 @@ mod growth;
 mod machine;
 mod measure;
 mod peer;
+mod python;
 mod report;
 mod work;
 

@@ -87,8 +87,9 @@ LISSA = {"recursion_depth": 100, "batch_size": 50, "num_repeat": 1, "damping": 0
 # After 50 rounds the 10 largest eigenvalues have converged; the 20th depends on the random start, and dattri's basis is no
 # longer orthogonal where small eigenvalues appear.
 ARNOLDI = {"max_iter": 50, "proj_dim": 10, "regularization": 0.01}
-# Of TRAK: added to the matrix of features, which both peers divide by the number of parameters.
-REGULARIZATION = 1e-2
+# Of TRAK: added to the matrix of features, which both peers divide by the number of parameters. traker does not divide its random
+# matrix by the root of the dimension.
+REGULARIZATION = 2e-2
 
 # name: (model, method, settings)
 WORKS = {
@@ -114,7 +115,7 @@ WORKS = {
     "diagonal_mlp": (Mlp, "kronfluence", {"strategy": "diagonal"}),
     "trak_mlp": (Mlp, "trak", {"projector_kwargs": {"proj_dim": 512}, "regularization": REGULARIZATION}),
     "trak_exact_mlp": (Mlp, "trak", {"projector_kwargs": {"proj_dim": 512}, "regularization": REGULARIZATION}),
-    "traker_mlp": (Mlp, "traker", {"proj_dim": 512, "lambda_reg": REGULARIZATION}),
+    "traker_mlp": (Mlp, "traker", {"proj_dim": 512, "lambda_reg": 512 * REGULARIZATION}),
     "knn_shapley": (Logistic, "knn_shapley", {"k_neighbors": 5}),
     "representer_logistic": (Logistic, "representer", {"final_linear_layer_name": "linear"}),
 }

@@ -1,13 +1,12 @@
 //! One run of the peer: `peer.py` in its own Python environment.
 
-use std::env;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 
 use ascribe::tch::{self, Tensor};
 
 use crate::work::Work;
-use crate::{Outcome, report};
+use crate::{Outcome, python, report};
 
 pub struct Peer {
     python: PathBuf,
@@ -22,29 +21,19 @@ pub struct Run {
 }
 
 impl Peer {
-    /// The environment, made if missing; `None` with a word on standard error where it cannot be had.
+    /// `None` where there is no environment.
     pub fn find() -> Option<Peer> {
-        let found = Command::new(root().join("scripts/peers")).stderr(Stdio::inherit()).output();
-        let python = match found {
-            Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_string(),
-            _ => {
-                eprintln!("The peers' Python environment cannot be had (scripts/peers): measuring ours alone.");
-                return None;
-            }
-        };
-        Some(Peer { python: python.into(), mnist: mnist_folder()? })
+        Some(Peer { python: python::find()?, mnist: python::mnist_folder()? })
     }
 
     pub fn run(&self, work: &Work, n_train: usize, n_test: usize) -> Outcome<Run> {
         let out = report::folder().join("peer.npy");
-        let mut command = Command::new(&self.python);
-        command.arg(root().join("benches/peer.py")).arg(work.name);
+        let mut command = python::command(&self.python, "peer.py");
+        command.arg(work.name);
         command.arg("--mnist").arg(&self.mnist).arg("--weights").arg(work.network.weights()).arg("--out").arg(&out);
         command.args(["--n-train", &n_train.to_string(), "--n-test", &n_test.to_string()]);
         command.args(["--threads", &tch::get_num_threads().to_string()]);
-        // The libtorch that we run with is not the one its torch wants.
-        command.env_remove("LD_LIBRARY_PATH").stderr(Stdio::inherit());
-        let output = command.output()?;
+        let output = command.stderr(Stdio::inherit()).output()?;
         if !output.status.success() {
             return Err(format!("peer.py {} failed: {}", work.name, output.status).into());
         }
@@ -58,18 +47,4 @@ impl Peer {
             scores,
         })
     }
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The folder that `dataset::mnist` reads.
-fn mnist_folder() -> Option<PathBuf> {
-    let named = |variable: &str| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cached = || {
-        let cache = named("XDG_CACHE_HOME").or_else(|| Some(env::home_dir()?.join(".cache")))?;
-        Some(cache.join("ascribe").join("data"))
-    };
-    Some(named("ASCRIBE_DATA").or_else(cached)?.join("mnist"))
 }

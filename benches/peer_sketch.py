@@ -1,8 +1,7 @@
 """TRAK by dattri and by traker, KNN-Shapley and representer points by dattri: what `peer.py` runs for these names.
 
-TRAK: projections to 512 numbers, one checkpoint, the regularisation of `REGULARIZATION` times each peer's own scale (dattri divides
-gradients by the square root of the number of parameters, traker too), float32 features. Batches of 500, dattri's projection in
-batches of 32, its default for TRAK.
+TRAK: projections to 512 numbers, one checkpoint, float32 features, batches of 500; dattri projects in batches of 32, its default for
+TRAK.
 """
 
 import tempfile

@@ -128,15 +128,16 @@ fn empirical_fisher() -> Box<dyn Method> {
     Box::new(Influence::new(Explicit { matrix: FISHER, damping: LARGE, ..default() }))
 }
 
-/// The peers add their regularisation to a matrix of features that are divided by the square root of the number of parameters.
-const TRAK: Damping = Damping::Absolute(1e-2 * 109_386.0);
+/// The peers add theirs to a matrix of features that are divided by the square root of the number of parameters; about the mean squared
+/// length of the features.
+const TRAK: Damping = Damping::Absolute(2e-2 * 109_386.0);
 
 fn trak() -> Box<dyn Method> {
     Box::new(Trak { damping: TRAK, ..Trak::exact() })
 }
 
 fn trak_512() -> Box<dyn Method> {
-    Box::new(Trak { damping: TRAK, ..Trak::new(projection::SparseJl { dim: 512, ..default() }) })
+    Box::new(Trak { damping: TRAK, ..Trak::new(projection::TensorSketch { dim: 512, ..default() }) })
 }
 
 fn knn_shapley() -> Box<dyn Method> {

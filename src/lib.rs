@@ -15,6 +15,7 @@
 pub mod checkpoint;
 pub mod curvature;
 pub mod dataset;
+mod digest;
 pub mod display;
 pub mod error;
 mod file;

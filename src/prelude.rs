@@ -18,10 +18,13 @@ pub use crate::{
     },
     method::{
         self, Attributor, BlockProjected, DTrak, DampingPath, DataValueEmbedding, Dropout, FactGrass, FisherKind, GradCos,
-        GradDot, Influence, KnnShapley, LoGra, Method, Random, RelatIf, Relative, RepresentationSimilarity, Representer,
+        GradDot, Influence, KnnShapley, LoGra, Method, Random, RelatIf, Relative, Replay, RepresentationSimilarity, Representer,
         Similarity, Space, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
     },
-    metric,
+    metric::{
+        self, Brittleness, Change, ClassDetection, Lds, LooCorrelation, Metric, MislabelDetection, MixedDatasets,
+        ModelRandomisation, Scale, ShortcutDetection, TopCardinality,
+    },
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
     plot,
     projection::{self, Projection, Projector},

@@ -49,7 +49,7 @@ impl Scores {
     ///
     /// Errors: [`Error::Shape`] if it is not `[n_test, n_train]`; [`Error::Numerical`] if an entry is not finite.
     pub fn new(values: Tensor, method: impl Into<String>, test: &Dataset, train: &Dataset) -> Result<Scores> {
-        let about = About::new(method.into(), test, train);
+        let about = About::new(method.into(), test, train)?;
         Scores::assemble(values, about, test.frame().clone(), train.frame().clone())
     }
 
@@ -59,8 +59,8 @@ impl Scores {
             method: method.into(),
             test: test.examples()?,
             train: train.examples()?,
-            test_inputs: test.inputs.to_string(),
-            train_inputs: train.inputs.to_string(),
+            test_digests: test.digests.to_vec(),
+            train_digests: train.digests.to_vec(),
         };
         Scores::assemble(values, about, test.frame.clone(), train.frame.clone())
     }

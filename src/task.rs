@@ -133,6 +133,24 @@ impl Task {
         Snapshot::new(self, checkpoint)
     }
 
+    /// What the random maps of checkpoint `index` are drawn with, the `member` of [`Projection::fit`](crate::projection::Projection::fit):
+    /// `run · 2³² + step`, so that a checkpoint has the same map in every task it is part of. Of checkpoints that share run and step, such
+    /// as weights from elsewhere, the second has 2⁴⁸ more, and so on.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let trainer = Trainer { epochs: 2, batch_size: 8, keep: Keep::LastEpochs(2), ..default() };
+    /// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&trainer, &dataset::digits()?.head(64)?)?;
+    /// assert_eq!((task.member(0), task.member(1), task.last().member(0)), (8, 16, 16));
+    /// # Ok::<(), ascribe::Error>(())
+    /// ```
+    pub fn member(&self, index: usize) -> u64 {
+        let key = |checkpoint: &Checkpoint| (checkpoint.run as u64) << 32 ^ checkpoint.step as u64;
+        let Some(own) = self.checkpoints.get(index).map(key) else { return 0 };
+        let before = self.checkpoints[..index].iter().filter(|checkpoint| key(checkpoint) == own).count();
+        own.wrapping_add((before as u64) << 48)
+    }
+
     /// Share of examples whose largest output is the label, with the last checkpoint.
     ///
     /// Errors: [`Error::Data`] if the targets are not class labels.

@@ -1,6 +1,5 @@
 //! Unrolled training against written-out training in float64, and against leaving examples out.
 
-use ascribe::method::Kept;
 use ascribe::prelude::*;
 use ascribe::tch::{Device, Kind, Tensor};
 
@@ -30,7 +29,7 @@ fn all_forms_agree() {
         let method = DataValueEmbedding { trainer, ..default() };
         let fitted = method.fit(&task, &train).unwrap();
         let matrix = fitted.matrix(&test).unwrap();
-        let gradients = DataValueEmbedding { kept: Kept::Gradients, ..method.clone() };
+        let gradients = DataValueEmbedding { replay: Replay::Gradients, ..method.clone() };
         assert_close(&scores(&gradients, &task, &train, &test), &matrix, 1e-5, name);
         let projected =
             DataValueEmbedding { projection: Some(std::sync::Arc::new(projection::Identity::default())), ..method.clone() };
@@ -167,7 +166,7 @@ fn says_what_is_wrong() {
     says(of(DataValueEmbedding { epoch: Some(4), ..default() }), &["epoch", "1 to 3", "4"]);
     says(of(DataValueEmbedding { epoch: Some(0), ..default() }), &["epoch", "1 to 3", "0"]);
     let hessian = DataValueEmbedding { curvature: StepCurvature::Hessian, ..default() };
-    says(of(DataValueEmbedding { kept: Kept::Gradients, ..hessian.clone() }), &["kept", "Kept::Weights"]);
+    says(of(DataValueEmbedding { replay: Replay::Gradients, ..hessian.clone() }), &["replay", "Replay::Weights"]);
     let identity = Some(std::sync::Arc::new(projection::Identity::default()) as std::sync::Arc<dyn Projection>);
     says(of(DataValueEmbedding { projection: identity, ..hessian }), &["Hessian", "projected"]);
     let dropout = Task::new(|p: &nn::Path| {
@@ -201,4 +200,51 @@ fn runs_are_averaged() {
     let mean = (first.matrix(&test).unwrap() + second.matrix(&test).unwrap()) / 2.0;
     assert_close(&scores(&method, &both, &train, &test), &mean, 1e-6, "mean over runs");
     assert!(tasks::difference(&first.matrix(&test).unwrap(), &mean) > 0.01);
+}
+
+/// The last bits of the weights follow the number of threads: that is rounding, not another trainer.
+#[test]
+fn a_replay_may_differ_by_rounding() {
+    let (train, trainer) = (clusters(24, 1), sgd(0.5, 0.0));
+    let task = tasks::mlp().train(&trainer, &train).unwrap();
+    let method = DataValueEmbedding { trainer, ..default() };
+    let exact = scores(&method, &task, &train, &train);
+    let moved = |by: f64| {
+        let end = &task.checkpoints()[0];
+        let tensors = end.tensors().iter().map(|(name, tensor)| (name.clone(), tensor * (1.0 + by))).collect();
+        task.clone().with_checkpoints(vec![Checkpoint::new(0, end.step, end.learning_rate, tensors)]).unwrap()
+    };
+    assert_close(&scores(&method, &moved(1e-6), &train, &train), &exact, 1e-4, "rounding");
+    says(method.fit(&moved(1e-3), &train).map(|_| ()), &["differs from the replay", "1.0e-3", "trainer"]);
+}
+
+/// Far more than any memory: refused before the training that would fill it.
+#[test]
+fn what_would_be_kept_is_counted_first() {
+    let train = clusters(24, 1);
+    let trainer = Trainer { epochs: 200_000_000, ..sgd(0.0, 0.0) };
+    let task = tasks::logistic().train(&sgd(0.0, 0.0), &train).unwrap();
+    let method = DataValueEmbedding { trainer, ..default() };
+    let weights = ["DataValueEmbedding.replay", "projection", "Replay::Weights", "GB"];
+    says(method.fit(&task, &train).map(|_| ()), &weights);
+    says(method.train(task.clone(), &train).map(|_| ()), &weights);
+    let gradients = DataValueEmbedding { replay: Replay::Gradients, ..method.clone() };
+    says(gradients.fit(&task, &train).map(|_| ()), &["DataValueEmbedding.replay", "Replay::Gradients", "GB"]);
+    let projection = std::sync::Arc::new(projection::Gaussian { dim: 8, seed: 0 });
+    let projected = DataValueEmbedding { projection: Some(projection), ..method };
+    says(projected.fit(&task, &train).map(|_| ()), &["DataValueEmbedding.projection", "gaussian, dim 8", "GB"]);
+}
+
+/// With a projection one embedding an example is kept, unless an epoch is asked for.
+#[test]
+fn epochs_are_kept_if_asked_for() {
+    let (train, trainer) = (clusters(24, 1), sgd(0.0, 0.0));
+    let projection = std::sync::Arc::new(projection::Gaussian { dim: 8, seed: 0 });
+    let sum = DataValueEmbedding { trainer, projection: Some(projection), ..default() };
+    let (_, all) = sum.train(tasks::mlp(), &train).unwrap();
+    says(all.of_epoch(Some(2)).map(|_| ()), &["DataValueEmbedding.epoch", "Some", "None"]);
+    let (_, second) = DataValueEmbedding { epoch: Some(2), ..sum }.train(tasks::mlp(), &train).unwrap();
+    assert_close(&second.of_epoch(None).unwrap().embeddings().unwrap(), &all.embeddings().unwrap(), 1e-6, "sum of epochs");
+    let parts: Vec<Tensor> = (1..=3).map(|e| second.of_epoch(Some(e)).unwrap().embeddings().unwrap()).collect();
+    assert_close(&(&parts[0] + &parts[1] + &parts[2]), &all.embeddings().unwrap(), 1e-6, "sum over epochs");
 }

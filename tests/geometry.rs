@@ -3,7 +3,7 @@
 use ascribe::prelude::*;
 use ascribe::tch::{Device, Kind};
 
-use crate::tasks::{self, assert_close, clusters, difference};
+use crate::tasks::{self, assert_close, clusters, difference, says};
 
 const WIDE: (Kind, Device) = (Kind::Double, Device::Cpu);
 
@@ -332,6 +332,34 @@ fn wrappers_divide_by_the_methods_own_lengths() {
         let cosines = UnitNorm::new(GradDot::default()).fit(&one, &train).unwrap().matrix(&test).unwrap();
         assert_close(&cosines, &GradCos::default().fit(&one, &train).unwrap().matrix(&test).unwrap(), 1e-5, name);
     }
+}
+
+/// Scores of the train examples for themselves are 1 wherever `UnitNorm` fits; elsewhere it says so before any work.
+#[test]
+fn a_unit_norm_has_a_diagonal_of_ones() {
+    let (name, task, train, _) = tasks::all().into_iter().next().unwrap();
+    let ones = Tensor::ones([train.len() as i64], (Kind::Float, Device::Cpu));
+    let methods: Vec<Box<dyn Method>> = vec![
+        Box::new(UnitNorm::new(Trak::exact())),
+        Box::new(UnitNorm::new(Trak::new(projection::Gaussian { dim: 8, seed: 0 }))),
+        Box::new(UnitNorm::new(DTrak::default())),
+        Box::new(UnitNorm::new(LoGra::default())),
+    ];
+    for method in methods {
+        let fitted = method.fit(&task, &train).unwrap();
+        assert_close(&fitted.matrix(&train).unwrap().diagonal(0, 0, 1), &ones, 1e-3, &format!("{name}, {}", method.name()));
+        assert_close(&fitted.self_scores().unwrap(), &ones, 1e-6, &method.name());
+    }
+    let untrained = tasks::logistic();
+    for method in method::all() {
+        let (inner, has) = (method.name(), method.has_own_scores());
+        let fitted = method.fit(&task, &train).unwrap();
+        assert_eq!(!matches!(fitted.own_scores(&train), Err(Error::Unsupported(_))), has, "{inner}");
+        if !has {
+            says(UnitNorm { method }.fit(&untrained, &train), &["unsupported", "UnitNorm", &inner, "for itself"]);
+        }
+    }
+    says(UnitNorm::new(DataValueEmbedding::default()).fit(&untrained, &train), &["UnitNorm of Data value embedding"]);
 }
 
 /// The functions over tensors give what the curvatures give on the gradients of a network.

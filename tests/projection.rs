@@ -240,6 +240,29 @@ fn more_dimensions_than_parameters() {
     }
 }
 
+/// What no memory could hold is refused by its option, in every kind, before anything is allocated.
+#[test]
+fn large_dimensions_are_refused() {
+    let layout = layer_layout(40, 20);
+    let dim = 1 << 30;
+    let kinds: Vec<(Box<dyn Projection>, &str)> = vec![
+        (Box::new(Gaussian { dim, seed: 0 }), "Gaussian.dim"),
+        (Box::new(Rademacher { dim, seed: 0 }), "Rademacher.dim"),
+        (Box::new(SparseJl { dim, ..default() }), "SparseJl.dim"),
+        (Box::new(SparseJl { dim: 10_000_000, nonzeros: 10_000_000, seed: 0 }), "SparseJl.nonzeros"),
+        (Box::new(Hadamard { dim, seed: 0 }), "Hadamard.dim"),
+        (Box::new(Grass { dim, ..default() }), "Grass.dim"),
+        (Box::new(FactoredSparse { dim, ..default() }), "FactoredSparse.dim"),
+        (Box::new(Elementwise { dim, seed: 0 }), "Elementwise.dim"),
+        (Box::new(TensorSketch { dim, seed: 0 }), "TensorSketch.dim"),
+    ];
+    for (projection, option) in kinds {
+        says(projection.fit(&layout, 0).map(|_| ()), &[option, "expected 1 to", "bytes", "got 10"]);
+    }
+    // These keep no more than there is.
+    assert_eq!(RandomMask { dim, seed: 0 }.fit(&layout, 0).unwrap().k(), layout.p());
+}
+
 #[test]
 fn bad_options_and_shapes_are_said() {
     let layout = layer_layout(4, 3);

@@ -1,6 +1,6 @@
 //! Statistics against scipy (`golden/statistics.py`) and by hand.
 
-use ascribe::statistics::{bootstrap_mean, pearson, ranks, spearman};
+use ascribe::statistics::{bootstrap_mean, mean_spearman, pearson, ranks, spearman};
 use serde_json::Value;
 
 fn numbers(value: &Value) -> Vec<f64> {
@@ -52,20 +52,24 @@ fn what_has_no_correlation() {
     assert_eq!(ranks(&[f64::NAN, 0.0, -0.0]), [3.0, 1.5, 1.5]);
 }
 
+/// Numbers near to normally distributed.
+fn normals(mut state: u64) -> impl FnMut() -> f64 {
+    move || {
+        let sum: f64 = (0..12).map(|_| uniform(&mut state)).sum();
+        sum - 6.0
+    }
+}
+
+fn uniform(state: &mut u64) -> f64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 11) as f64 / (1u64 << 53) as f64
+}
+
 /// Fisher's and Bonett and Wright's intervals hold the truth about as often as they say.
 #[test]
 fn intervals_cover() {
     let (runs, n, truth) = (2_000, 30, 0.6f64);
-    let mut state = 7u64;
-    let mut normal = || {
-        let sum: f64 = (0..12)
-            .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state >> 11) as f64 / (1u64 << 53) as f64
-            })
-            .sum();
-        sum - 6.0
-    };
+    let mut normal = normals(7);
     // Spearman's correlation of a bivariate normal distribution.
     let ranked = 6.0 / std::f64::consts::PI * (truth / 2.0).asin();
     let (mut held, mut held_by_ranks) = (0, 0);
@@ -112,4 +116,60 @@ fn p_values_of_correlations_are_scipys() {
     assert_eq!(ascribe::statistics::p_of_correlation(0.0, 5), Some(1.0));
     assert_eq!(ascribe::statistics::p_of_correlation(0.5, 2), None);
     assert_eq!(ascribe::statistics::p_of_correlation(f64::NAN, 5), None);
+}
+
+/// Five rows that share 20 columns: the jackknife's interval holds the truth as often as it says and errs on both sides, where the percentile
+/// bootstrap lies too low.
+#[test]
+fn intervals_of_mean_rank_correlations_cover() {
+    let (runs, columns, truth, resamples) = (400, 20, 0.9f64, 100);
+    let ranked = 6.0 / std::f64::consts::PI * (truth / 2.0).asin();
+    let (mut normal, mut state) = (normals(11), 5u64);
+    let (mut above, mut below, mut low_bootstraps) = (0, 0, 0);
+    for run in 0..runs {
+        // Columns have something in common, as subsets have.
+        let common: Vec<(f64, f64)> = (0..columns).map(|_| (normal(), normal())).collect();
+        let mut rows = |shared: &dyn Fn(&(f64, f64)) -> f64| -> Vec<Vec<f64>> {
+            (0..5).map(|_| common.iter().map(|c| 0.3f64.sqrt() * shared(c) + 0.7f64.sqrt() * normal()).collect()).collect()
+        };
+        let (x, noise) = (rows(&|c| c.0), rows(&|c| c.1));
+        let mixed = |(a, b): (&f64, &f64)| truth * a + (1.0 - truth * truth).sqrt() * b;
+        let y: Vec<Vec<f64>> = x.iter().zip(&noise).map(|(x, e)| x.iter().zip(e).map(mixed).collect()).collect();
+        let found = mean_spearman(&x, &y).unwrap();
+        above += usize::from(found.low > ranked);
+        below += usize::from(found.high < ranked);
+        if run < 150 {
+            let mut means: Vec<f64> = (0..resamples)
+                .map(|_| {
+                    let chosen: Vec<usize> = (0..columns).map(|_| (uniform(&mut state) * columns as f64) as usize).collect();
+                    let some = |row: &[f64]| chosen.iter().map(|&at| row[at]).collect::<Vec<_>>();
+                    x.iter().zip(&y).map(|(a, b)| spearman(&some(a), &some(b)).unwrap().value).sum::<f64>() / 5.0
+                })
+                .collect();
+            means.sort_by(f64::total_cmp);
+            low_bootstraps += usize::from(means[resamples * 975 / 1000] < ranked);
+        }
+    }
+    let held = 1.0 - (above + below) as f64 / runs as f64;
+    assert!((0.92..0.98).contains(&held), "{above} above, {below} below of {runs}");
+    assert!(above >= runs / 200 && below >= runs / 200, "{above} above, {below} below of {runs}");
+    // 2.5 % of 150 would be 4.
+    assert!(low_bootstraps > 15, "{low_bootstraps} of 150 percentile intervals lie below the truth");
+}
+
+#[test]
+fn mean_rank_correlations_leave_out_what_is_not_defined() {
+    let rows = vec![vec![1.0, 2.0, 3.0, 4.0, 5.0], vec![7.0; 5]];
+    let other = vec![vec![1.0, 3.0, 2.0, 2.0, 5.0], vec![1.0, 2.0, 3.0, 4.0, 5.0]];
+    let found = mean_spearman(&rows, &other).unwrap();
+    assert_eq!((found.n, Some(found.mean)), (1, spearman(&rows[0], &other[0]).map(|c| c.value)));
+    let perfect = mean_spearman(&rows[..1], &rows[..1]).unwrap();
+    assert!(perfect.mean > 1.0 - 1e-12 && perfect.low > 1.0 - 1e-9 && perfect.high <= 1.0);
+    // Without one column a side is constant: nothing is left of the correlation, and the interval says so.
+    let single = mean_spearman(&[vec![0.0, 0.0, 0.0, 1.0]], &[vec![0.0, 0.0, 1.0, 2.0]]).unwrap();
+    assert!(single.low < 0.0, "{single:?}");
+    assert_eq!(mean_spearman(&rows[1..], &other[1..]), None);
+    assert_eq!(mean_spearman(&[vec![1.0, 2.0]], &[vec![1.0, 2.0]]), None);
+    assert_eq!(mean_spearman(&rows, &other[..1]), None);
+    assert_eq!(mean_spearman(&[], &[]), None);
 }

@@ -80,7 +80,7 @@ fn every_route_gives_the_formula() {
         let of = |map: &dyn Fn(&Tensor, u64) -> Tensor| {
             let member = |c: usize| {
                 let (mine, theirs) = (rows(&task, c, Margin, &train), rows(&task, c, Margin, &test));
-                formula(&map(&mine, c as u64), &map(&theirs, c as u64), 0.3)
+                formula(&map(&mine, task.member(c)), &map(&theirs, task.member(c)), 0.3)
             };
             (member(first) + member(second)) / 2.0
         };
@@ -185,7 +185,7 @@ fn features(task: &Task, projection: &Option<Arc<dyn Projection>>, index: usize,
         None => rows,
         Some(projection) => {
             let snapshot = task.snapshot(index).unwrap();
-            let projector = projection.fit(snapshot.layout(), index as u64).unwrap();
+            let projector = projection.fit(snapshot.layout(), task.member(index)).unwrap();
             projector.rows(&rows.to_kind(Kind::Float)).unwrap().to_kind(Kind::Double)
         }
     }
@@ -263,26 +263,10 @@ fn a_relative_damping_follows_the_units_of_the_output() {
         let one = task.last();
         let lambda = 0.2 * phi(1);
         let of_one = |damping: Damping| {
-            let projection = projection.as_ref().map(|_| Arc::new(Later { of: projection.clone() }) as Arc<dyn Projection>);
+            let projection = projection.clone();
             score(&DTrak { output: Arc::new(Margin), projection, damping, ..default() }, &one, &train, &test)
         };
         assert_close(&of_one(Damping::Relative(0.2)), &of_one(Damping::Absolute(lambda)), 1e-5, name);
-    }
-}
-
-/// The map of the next member.
-#[derive(Debug)]
-struct Later {
-    of: Option<Arc<dyn Projection>>,
-}
-
-impl Projection for Later {
-    fn name(&self) -> String {
-        "later".into()
-    }
-
-    fn fit(&self, layout: &Arc<Layout>, member: u64) -> ascribe::Result<Box<dyn Projector>> {
-        self.of.as_ref().unwrap().fit(layout, member + 1)
     }
 }
 
@@ -349,7 +333,7 @@ fn blocks_are_influence_of_each_part() {
     let member = |c: usize, of: Of, data: &Dataset| {
         let snapshot = task.snapshot(c).unwrap();
         let rows = snapshot.gradients(of, data).unwrap().dense().unwrap();
-        Halves.fit(snapshot.layout(), c as u64).unwrap().rows(&rows).unwrap().to_kind(Kind::Double)
+        Halves.fit(snapshot.layout(), task.member(c)).unwrap().rows(&rows).unwrap().to_kind(Kind::Double)
     };
     // `g' (F + λ)⁻¹ g` of each part, λ a tenth of the mean eigenvalue of its F.
     let written = |left: &dyn Fn(usize) -> Tensor| {

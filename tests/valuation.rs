@@ -101,6 +101,22 @@ fn equal_distances_keep_the_order_of_the_train_examples() {
     }
 }
 
+/// Squared distances leave the range of float32, not the order.
+#[test]
+fn units_of_the_inputs_change_nothing() {
+    let (train, test) = (clusters(40, 1), clusters(9, 2));
+    let scaled = |data: &Dataset, by: f64| Dataset::new(data.inputs() * by, data.targets().shallow_clone()).unwrap();
+    for similarity in [Similarity::Euclidean, Similarity::Cosine, Similarity::Dot] {
+        let options = KnnShapley { similarity, ..default() };
+        let plain = score(options.clone(), &train, &test);
+        for power in [80, 70, -80, -100] {
+            let by = 2f64.powi(power); // exact
+            let found = score(options.clone(), &scaled(&train, by), &scaled(&test, by));
+            assert!(found.equal(&plain), "{similarity:?}, inputs times 2^{power}");
+        }
+    }
+}
+
 #[test]
 fn knn_shapley_on_features_is_that_of_the_features() {
     let (train, test) = (clusters(50, 1), clusters(20, 2));

@@ -17,16 +17,24 @@ pub(crate) struct TrainSide {
     train: Dataset,
     size: i64,
     held: Option<Vec<Gradients>>,
+    held_bytes: i64,
 }
 
 impl TrainSide {
     pub fn new(snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<TrainSide> {
+        TrainSide::within(snapshot, train, HELD_BYTES)
+    }
+
+    /// Keeps them only if they take no more than `bytes` either.
+    pub fn within(snapshot: &Rc<Snapshot>, train: &Dataset, bytes: i64) -> Result<TrainSide> {
         snapshot.check(train, snapshot.measurement(Of::Objective))?;
         let room = batch_size(snapshot, train, false)?;
         // At least four batches: a pair of different ones serves both ways.
         let size = room.at_once.min((train.len().div_ceil(4) as i64).max(64));
-        let mut side = TrainSide { snapshot: snapshot.clone(), train: train.clone(), size, held: None };
-        if room.held * train.len() as i64 <= HELD_BYTES {
+        let mut side = TrainSide { snapshot: snapshot.clone(), train: train.clone(), size, held: None, held_bytes: 0 };
+        let all = room.held * train.len() as i64;
+        if all <= HELD_BYTES.min(bytes) {
+            side.held_bytes = all;
             let mut held = Vec::new();
             each_batch(snapshot, Of::Objective, train, side.size, |_, gradients| {
                 held.push(gradients);
@@ -35,6 +43,11 @@ impl TrainSide {
             side.held = Some(held);
         }
         Ok(side)
+    }
+
+    /// Bytes of the gradients that are kept.
+    pub fn held_bytes(&self) -> i64 {
+        self.held_bytes
     }
 
     pub fn n(&self) -> i64 {

@@ -13,9 +13,9 @@ pub use fashion::fashion_mnist;
 pub use mnist::mnist;
 
 use polars::prelude::{Column, DataFrame, IdxCa, IdxSize, IntoColumn, NamedFrom, Series};
-use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 
+use crate::digest;
 use crate::error::{Error, Result, guarded};
 use crate::random::{self, Purpose};
 use crate::snapshot::all_finite;
@@ -233,17 +233,9 @@ impl Dataset {
         Ok(changed)
     }
 
-    /// A digest of the shape and of up to 64 inputs spread over the set: tells datasets apart, not every change.
-    pub(crate) fn digest(&self) -> String {
-        let n = self.len();
-        let positions: Vec<i64> = (0..n.min(64)).map(|i| (i * n / n.min(64)) as i64).collect();
-        let digest = guarded(|| {
-            let some = self.inputs.index_select(0, &Tensor::from_slice(&positions)).contiguous();
-            let mut bytes = vec![0; some.numel() * some.kind().elt_size_in_bytes()];
-            some.f_copy_data_u8(&mut bytes, some.numel())?;
-            Ok(Sha256::new().chain_update(format!("{:?}", self.inputs.size())).chain_update(&bytes).finalize())
-        });
-        digest.map(|d| d.iter().take(12).map(|b| format!("{b:02x}")).collect()).unwrap_or_default()
+    /// One number for each example, of its input and target.
+    pub(crate) fn digests(&self) -> Result<Vec<i64>> {
+        digest::of_rows([&self.inputs, &self.targets])
     }
 
     /// Inputs and targets of the examples `start..end` as views, without copying.

@@ -59,14 +59,16 @@ impl Dataset {
 
     /// `name count` for each class, or their range when there are many.
     fn class_counts(&self) -> Option<String> {
-        let mut counts = vec![0usize; self.classes()?];
-        for label in self.labels()? {
-            *counts.get_mut(label as usize)? += 1;
+        let (classes, mut labels) = (self.classes()?, self.labels()?);
+        labels.sort_unstable();
+        let runs: Vec<(i64, usize)> = labels.chunk_by(|a, b| a == b).map(|run| (run[0], run.len())).collect();
+        if classes > MOST_CLASSES {
+            let (fewest, most) = (runs.iter().map(|run| run.1).min()?, runs.iter().map(|run| run.1).max()?);
+            let fewest = if runs.len() < classes { 0 } else { fewest };
+            return Some(format!("{fewest} to {most} examples per class"));
         }
-        if counts.len() > MOST_CLASSES {
-            return Some(format!("{} to {} examples per class", counts.iter().min()?, counts.iter().max()?));
-        }
-        let classes = counts.iter().enumerate().map(|(class, n)| format!("class {}: {n}", self.class_name(class as i64)));
+        let count = |class: i64| runs.iter().find(|run| run.0 == class).map_or(0, |run| run.1);
+        let classes = (0..classes as i64).map(|class| format!("class {}: {}", self.class_name(class), count(class)));
         Some(classes.collect::<Vec<_>>().join(" · "))
     }
 }

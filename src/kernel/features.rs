@@ -10,7 +10,7 @@ use crate::gradient::stream::{batch_size, each_batch};
 use crate::projection::Projector;
 use crate::snapshot::{Of, Snapshot, finite};
 
-/// Bytes of train features that one member keeps; more are computed again whenever they are met.
+/// Bytes of train features or gradients that all members keep; more are computed again whenever they are met.
 pub(super) const HELD_BYTES: i64 = 2 << 30;
 
 /// Bytes of features that are formed, widened or met at once.
@@ -44,7 +44,7 @@ impl FeatureMap {
 
     /// Calls `each` with the position of the first example and the features of every batch, in order.
     pub fn each(&self, of: Of, data: &Dataset, mut each: impl FnMut(i64, Tensor) -> Result<()>) -> Result<()> {
-        if let Some(stored) = self.snapshot.stored_rows(of, data, &self.name, self.member)? {
+        if let Some(stored) = self.snapshot.stored_rows(of, data, &self.name, self.member) {
             let n = data.len() as i64;
             let size = (BATCH_BYTES / (8 * self.k())).clamp(1, n);
             return (0..n)
@@ -120,12 +120,14 @@ pub(crate) enum Rows {
 }
 
 impl Rows {
-    /// Computes them once where they fit.
-    pub fn new(map: &FeatureMap, train: &Dataset, half: bool) -> Result<Rows> {
+    /// Computes them once where they fit into what is left of `room`.
+    pub fn new(map: &FeatureMap, train: &Dataset, half: bool, room: &mut i64) -> Result<Rows> {
         let (n, k) = (train.len() as i64, map.k());
-        if n * k * (if half { 2 } else { 4 }) > HELD_BYTES {
+        let bytes = n * k * (if half { 2 } else { 4 });
+        if bytes > *room {
             return Ok(Rows::Streamed(train.clone()));
         }
+        *room -= bytes;
         let held = guarded(|| Held::empty(n, k, half))?;
         map.each(Of::Objective, train, |start, rows| {
             guarded(|| {

@@ -186,7 +186,7 @@ impl Attributor for Fitted {
         self.weighted(own)
     }
 
-    /// Without the weights of the train examples, so that it is a squared length.
+    /// Without the factors of the columns, so that it is a squared length.
     fn own_scores(&self, data: &Dataset) -> Result<Tensor> {
         let own = self.mean(data.len() as i64, |point| {
             let member = &point.member;
@@ -199,6 +199,14 @@ impl Attributor for Fitted {
             Ok(total)
         })?;
         self.float(own)
+    }
+
+    /// The factors of the columns beside the lengths, so that they cancel: a score of a train example for itself, `own · factor`, is
+    /// divided by `√own` as a row and by `√own · factor` as a column.
+    fn self_lengths(&self) -> Result<Tensor> {
+        let own = self.mean(self.train.len() as i64, Solved::own_of_train)?;
+        let lengths = self.weighted(guarded(|| Ok(own.clamp_min(0.0).sqrt()))?)?;
+        guarded(|| Ok(lengths.abs()))
     }
 
     fn train_lengths(&self) -> Result<Tensor> {

@@ -32,12 +32,17 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub fn new(snapshot: Rc<Snapshot>, train: &Dataset, plan: Plan, half: bool) -> Result<Member> {
+    /// Keeps what fits into `room`, which the members share, and takes its bytes from it.
+    pub fn new(snapshot: Rc<Snapshot>, train: &Dataset, plan: Plan, half: bool, room: &mut i64) -> Result<Member> {
         let source = match plan.projector {
-            None => Source::Gradients(TrainSide::new(&snapshot, train)?),
+            None => {
+                let side = TrainSide::within(&snapshot, train, *room)?;
+                *room -= side.held_bytes();
+                Source::Gradients(side)
+            }
             Some((projector, name, member)) => {
                 let map = FeatureMap { snapshot: snapshot.clone(), projector, name, member };
-                let rows = Rows::new(&map, train, half)?;
+                let rows = Rows::new(&map, train, half, room)?;
                 Source::Features(map, rows)
             }
         };

@@ -35,6 +35,7 @@ use crate::task::Task;
 
 pub(crate) use columns::Columns;
 use factor::{Factor, Noise, Spectrum};
+use features::HELD_BYTES;
 use fitted::{Fitted, Solved};
 use member::Member;
 use plan::Plan;
@@ -96,9 +97,14 @@ pub(crate) fn both_sides(task: &Task, output: &Arc<dyn Measurement>) -> Task {
 
 impl Kernel<'_> {
     pub fn fit(self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
+        Ok(Box::new(self.fit_within(task, train, HELD_BYTES)?))
+    }
+
+    /// With so many bytes for the features that checkpoints keep, which changes no score.
+    fn fit_within(self, task: &Task, train: &Dataset, room: i64) -> Result<Fitted> {
         let damping = format!("{}.damping", self.options);
         let (mut points, mut columns) = (Vec::new(), self.columns.sum(train));
-        let count = self.each_member(task, train, |member| {
+        let count = self.each_member(task, train, room, |member| {
             columns.add(&member, train, self.options)?;
             let noise = Noise { option: &damping, rounding: member.rounding() };
             let Some(given) = self.inverse.damping() else {
@@ -120,20 +126,14 @@ impl Kernel<'_> {
             Ok(())
         })?;
         let columns = columns.finish(count)?;
-        Ok(Box::new(Fitted {
-            name: self.name,
-            options: self.options,
-            train: train.clone(),
-            points,
-            columns,
-            threshold: self.threshold,
-        }))
+        let (name, options, threshold) = (self.name, self.options, self.threshold);
+        Ok(Fitted { name, options, train: train.clone(), points, columns, threshold })
     }
 
     /// Eigenvalues instead of a factor, so that every λ is at hand.
     pub fn path(self, task: &Task, train: &Dataset) -> Result<DampingPath> {
         let (mut points, mut columns) = (Vec::new(), self.columns.sum(train));
-        let count = self.each_member(task, train, |member| {
+        let count = self.each_member(task, train, HELD_BYTES, |member| {
             columns.add(&member, train, self.options)?;
             let matrices = member.matrices()?;
             let spectra = matrices.iter().map(|matrix| guarded(|| Spectrum::new(matrix))).collect::<Result<Vec<_>>>()?;
@@ -146,7 +146,13 @@ impl Kernel<'_> {
     }
 
     /// Checks options and data, then calls `each` with every checkpoint; gives their number.
-    fn each_member(&self, task: &Task, train: &Dataset, mut each: impl FnMut(Member) -> Result<()>) -> Result<usize> {
+    fn each_member(
+        &self,
+        task: &Task,
+        train: &Dataset,
+        mut room: i64,
+        mut each: impl FnMut(Member) -> Result<()>,
+    ) -> Result<usize> {
         if let Some(damping) = self.inverse.damping() {
             damping.value(&format!("{}.damping", self.options), || Ok(0.0))?;
         }
@@ -157,12 +163,12 @@ impl Kernel<'_> {
             snapshot.check(train, snapshot.measurement(Of::Objective))?;
             let projection = self.projection.map(Arc::as_ref);
             let damping = self.inverse.damping();
-            let plan = Plan::of(&snapshot, train, projection, index as u64, damping)?;
+            let plan = Plan::of(&snapshot, train, projection, task.member(index), damping)?;
             let bytes = 8 * count as i64 * plan.matrices(train.len() as i64);
             if damping.is_some() && bytes > LARGEST_BYTES {
                 return Err(self.too_large(train.len(), count, bytes));
             }
-            each(Member::new(snapshot, train, plan, self.half)?)?;
+            each(Member::new(snapshot, train, plan, self.half, &mut room)?)?;
         }
         Ok(count)
     }

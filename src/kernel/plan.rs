@@ -36,7 +36,7 @@ impl Plan {
         snapshot: &Snapshot,
         train: &Dataset,
         projection: Option<&dyn Projection>,
-        index: u64,
+        member: u64,
         damping: Option<Damping>,
     ) -> Result<Plan> {
         let n = train.len() as i64;
@@ -45,19 +45,19 @@ impl Plan {
             None => true,
         };
         let identity: &dyn Projection = &Identity {};
-        let (projection, index) = match projection {
-            Some(projection) => (projection, index),
+        let (projection, member) = match projection {
+            Some(projection) => (projection, member),
             None if !by_factors => (identity, 0),
             None => {
                 let blocks = vec![Block { offset: 0, len: snapshot.p(), route: Route::Dual }];
                 return Ok(Plan { projector: None, blocks });
             }
         };
-        let projector = guarded(|| projection.fit(snapshot.layout(), index))?;
+        let projector = guarded(|| projection.fit(snapshot.layout(), member))?;
         let route = |k: i64| if damping.is_some() { Route::of(n, k) } else { Route::Primal };
         let parts = projector.parts().iter();
         let blocks = parts.map(|part| Block { offset: part.offset, len: part.len, route: route(part.len) }).collect();
-        Ok(Plan { projector: Some((projector, projection.name(), index)), blocks })
+        Ok(Plan { projector: Some((projector, projection.name(), member)), blocks })
     }
 
     /// Numbers in all matrices to invert.

@@ -1,14 +1,17 @@
 //! Both sides of the identity that the engine stands on, without rounding to float32.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
 use super::factor::{Factor, Noise};
 use super::features::{FeatureMap, Held, Rows};
+use super::fitted::Fitted;
 use super::member::{Member, Source};
 use super::plan::Block;
 use super::route::Route;
+use super::{Columns, Inverse, Kernel};
 use crate::prelude::*;
 use crate::projection::Identity;
 
@@ -46,5 +49,39 @@ fn among_examples_and_among_features_agree_in_float64() {
         let apart = (&primal - &dual).abs().max().double_value(&[]);
         assert!(apart < 1e-8 * primal.abs().max().double_value(&[]), "{n} examples, {k} features: {apart:.1e}");
         assert!(primal.abs().max().double_value(&[]) > 0.1);
+    }
+}
+
+/// Three checkpoints, room for the features of two: the third streams, and the scores are the same.
+#[test]
+fn checkpoints_share_the_room_for_features() {
+    let (train, test) = crate::dataset::digits().unwrap().split(60, 7, 0).unwrap();
+    let trainer = Trainer { epochs: 3, keep: Keep::Every(1), ..default() };
+    let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 8, 10])).train(&trainer, &train).unwrap();
+    assert_eq!(task.checkpoints().len(), 3);
+    let gaussian: Arc<dyn Projection> = Arc::new(projection::Gaussian { dim: 16, seed: 0 });
+    for projection in [Some(&gaussian), None] {
+        let fit = |room: i64| {
+            let inverse = Inverse::Sum(Damping::Relative(1.0));
+            let (columns, threshold, name) = (Columns::Plain, Threshold::None, "TRAK".to_string());
+            let kernel = Kernel { options: "Trak", name, projection, inverse, columns, threshold, half: false };
+            kernel.fit_within(&task, &train, room).unwrap()
+        };
+        let held = |fitted: &Fitted| {
+            let bytes = fitted.points.iter().map(|point| match &point.member.source {
+                Source::Features(_, Rows::Held(_)) => 4 * 60 * 16,
+                Source::Features(_, Rows::Streamed(_)) => 0,
+                Source::Gradients(side) => side.held_bytes(),
+            });
+            bytes.collect::<Vec<i64>>()
+        };
+        let all = fit(1 << 30);
+        let one = held(&all)[0];
+        assert!(one > 0);
+        assert_eq!(held(&all), [one; 3]);
+        let some = fit(3 * one - 1);
+        assert_eq!(held(&some), [one, one, 0]);
+        let (a, b) = (all.matrix(&test).unwrap(), some.matrix(&test).unwrap());
+        assert!((&a - b).abs().max().double_value(&[]) < 1e-6 * a.abs().max().double_value(&[]));
     }
 }

@@ -2,6 +2,7 @@ use tch::{Kind, Tensor};
 
 use super::Measurement;
 use crate::dataset::Dataset;
+use crate::digest;
 use crate::error::{Error, Result, guarded};
 use crate::random::{self, Purpose};
 use crate::snapshot::Snapshot;
@@ -34,6 +35,8 @@ pub struct Contrastive {
     /// U, then V, row by row.
     stored: [Vec<f32>; 2],
     width: i64,
+    /// Of their numbers.
+    digest: String,
     logit_scale: f64,
 }
 
@@ -46,7 +49,10 @@ impl Contrastive {
         guarded(|| {
             check_pairs("stored pairs", pairs)?;
             let side = |at: i64| Vec::<f32>::try_from(pairs.detach().select(1, at).reshape([-1]).to_kind(Kind::Float));
-            Ok(Contrastive { stored: [side(0)?, side(1)?], width: pairs.size()[2], logit_scale })
+            let stored = [side(0)?, side(1)?];
+            let bits: Vec<u32> = stored.iter().flatten().map(|number| number.to_bits()).collect();
+            let digest = digest::of_ids(&bits)[..8].to_string();
+            Ok(Contrastive { stored, width: pairs.size()[2], digest, logit_scale })
         })
     }
 
@@ -96,7 +102,8 @@ impl Measurement for Contrastive {
     }
 
     fn name(&self) -> String {
-        "contrastive margin".into()
+        let count = self.stored[0].len() as i64 / self.width.max(1);
+        format!("contrastive margin against {count} pairs ({}), logit scale {}", self.digest, self.logit_scale)
     }
 
     fn check(&self, outputs: &Tensor, _: &Tensor) -> Result<()> {

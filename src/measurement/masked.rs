@@ -58,7 +58,8 @@ impl Measurement for Masked {
     }
 
     fn name(&self) -> String {
-        format!("{} at chosen positions", self.inner.name())
+        let positions: Vec<String> = self.positions.iter().map(usize::to_string).collect();
+        format!("{} at positions {}", self.inner.name(), positions.join(", "))
     }
 
     fn check(&self, outputs: &Tensor, targets: &Tensor) -> Result<()> {

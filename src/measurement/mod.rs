@@ -44,7 +44,7 @@ pub trait Measurement: Send + Sync {
     /// `[n]` from outputs `[n, ...]` and targets `[n, ...]`.
     fn measure(&self, outputs: &Tensor, targets: &Tensor) -> Tensor;
 
-    /// Name for tables and errors.
+    /// Name for tables and errors. It says every setting that changes a number: by it a [`Store`](crate::store::Store) is known.
     fn name(&self) -> String {
         "closure".into()
     }

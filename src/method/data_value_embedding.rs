@@ -4,7 +4,8 @@
 //! is the derivative of the measurement in the weight of z in every batch. Not divided by anything: about the change itself.
 //! Parts: gradients at every step instead of checkpoints, mean over the task's runs. SGD with momentum and weight decay are exact.
 //! Cost: without a projection one more training run to record it, and then a pass over all steps for each group of test sets of
-//! 1 GB / 12 p examples: O(T b p m); memory T p floats of weights, or T b (in + out) of gradients. With one: epochs · n · k floats.
+//! 1 GB / 12 p examples: O(T b p m); memory T p floats of weights, or T b (in + out) of gradients. With one: epochs · n · k floats
+//! while it trains, n · k after it, unless an epoch is asked for. More than 8 GB is refused before it trains.
 //! Defaults: curvature and no projection as in the paper; a trainer of plain SGD. Misleads: where the outer products of gradients
 //! are not the curvature, as at the start of training; grows without bound where η H_t has eigenvalues above 2.
 //! Reference: Wang et al. 2025, section 4 (arXiv 2412.09538); momentum and weight decay are derived in `recursion.rs`.
@@ -23,9 +24,14 @@ use self::trajectory::{Recorder, Trajectory, check_same};
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
+use crate::gradient::stream::batch_size;
 use crate::projection::{Projection, Projector};
+use crate::snapshot::Snapshot;
 use crate::task::Task;
 use crate::train::{Optimizer, Trainer};
+
+/// Bytes that may be kept of all steps of all runs.
+const LARGEST_BYTES: i64 = 8 << 30;
 
 /// What stands for the curvature of the loss in a training step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +45,7 @@ pub enum StepCurvature {
 
 /// What is kept of each step of training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Kept {
+pub enum Replay {
     /// The weights: p numbers a step; gradients are computed anew for every test set.
     #[default]
     Weights,
@@ -49,8 +55,8 @@ pub enum Kept {
 
 /// Influence through the steps of one training run: trajectory-specific leave-one-out.
 ///
-/// `trainer` is how the task was trained: `fit` trains again from the seed, watches, and checks that it ends at the task's weights bit for
-/// bit. [`train`](DataValueEmbedding::train) watches the training itself.
+/// `trainer` is how the task was trained: `fit` trains again from the seed, watches, and checks that it ends at the task's weights, up to
+/// 1e-4 of their length, since another number of threads rounds differently; the steps are then those of the replay. [`train`](DataValueEmbedding::train) watches the training itself.
 ///
 /// ```
 /// use ascribe::prelude::*;
@@ -76,8 +82,9 @@ pub struct DataValueEmbedding {
     /// Shortens gradients, so that the embedding of every train example is kept, and scoring is one matrix product.
     pub projection: Option<Arc<dyn Projection>>,
     /// What is kept of each step, without a projection.
-    pub kept: Kept,
-    /// The share of one epoch, counted from 1, instead of all.
+    pub replay: Replay,
+    /// The share of one epoch, counted from 1, instead of all. With a projection, every epoch's embeddings are kept only if one is
+    /// asked for here.
     pub epoch: Option<usize>,
 }
 
@@ -87,7 +94,7 @@ impl Default for DataValueEmbedding {
             trainer: Trainer { optimizer: Optimizer::sgd(0.0, 0.0), ..Trainer::default() },
             curvature: StepCurvature::default(),
             projection: None,
-            kept: Kept::default(),
+            replay: Replay::default(),
             epoch: None,
         }
     }
@@ -99,8 +106,9 @@ impl DataValueEmbedding {
     /// Errors: as of [`Task::train`] and [`fit`](Method::fit).
     pub fn train(&self, task: Task, train: &Dataset) -> Result<(Task, Unrolled)> {
         self.check()?;
+        self.check_memory(&task, train, 1)?;
         let projector = self.projector(&task, train, task.runs().len())?;
-        let mut recorder = Recorder { kept: self.kept, projector: projector.as_deref(), steps: Vec::new() };
+        let mut recorder = Recorder { replay: self.replay, projector: projector.as_deref(), steps: Vec::new() };
         let task = task.train_watched(&self.trainer, train, &mut |step| recorder.watch(train, step))?;
         let steps = recorder.steps;
         let last = task.checkpoints().last().ok_or_else(|| Error::checkpoint("task", "training kept none"))?;
@@ -121,15 +129,46 @@ impl DataValueEmbedding {
             if self.projection.is_some() {
                 return Err(Error::Unsupported("the Hessian of a step in projected coordinates; choose one of the two".into()));
             }
-            if self.kept == Kept::Gradients {
+            if self.replay == Replay::Gradients {
                 return Err(Error::option(
-                    "DataValueEmbedding.kept",
-                    "Kept::Weights, of which the Hessian is taken",
-                    "Kept::Gradients",
+                    "DataValueEmbedding.replay",
+                    "Replay::Weights, of which the Hessian is taken",
+                    "Replay::Gradients",
                 ));
             }
         }
         Ok(())
+    }
+
+    /// An error if what training of so many runs keeps takes more than [`LARGEST_BYTES`]; before it begins.
+    fn check_memory(&self, task: &Task, train: &Dataset, runs: usize) -> Result<()> {
+        let snapshot = Snapshot::fresh(task, self.trainer.seed)?;
+        snapshot.check(train, task.objective.as_ref())?;
+        let (steps, seen) = (self.trainer.steps(train.len()) as f64, self.trainer.epochs as f64 * train.len() as f64);
+        let gigabytes = |numbers: f64| 4.0 * runs as f64 * numbers / 1e9;
+        let weights = gigabytes(steps * snapshot.p() as f64);
+        let gradients = seen * batch_size(&snapshot, train, false)?.held as f64 * runs as f64 / 1e9;
+        let (option, got, bytes) = match (&self.projection, self.replay) {
+            (Some(projection), _) => {
+                let k = projection.fit(snapshot.layout(), 0)?.k() as f64;
+                let sums = train.len() * if self.epoch.is_some() { self.trainer.epochs } else { 1 };
+                ("projection", projection.name(), gigabytes((seen + sums as f64) * k))
+            }
+            (None, Replay::Weights) => ("replay", "Replay::Weights".to_string(), weights),
+            (None, Replay::Gradients) => ("replay", "Replay::Gradients".to_string(), gradients),
+        };
+        let most = LARGEST_BYTES as f64 / 1e9;
+        if bytes <= most {
+            return Ok(());
+        }
+        let expected = match (&self.projection, self.replay) {
+            (Some(_), _) => "a projection to fewer numbers".to_string(),
+            (None, Replay::Weights) if gradients <= most => format!("a projection, or Replay::Gradients ({gradients:.1} GB)"),
+            (None, Replay::Gradients) if weights <= most => format!("a projection, or Replay::Weights ({weights:.1} GB)"),
+            _ => "a projection".to_string(),
+        };
+        let got = format!("{got}, which keeps {bytes:.1} GB of {steps} steps and {runs} runs (at most {most:.1} GB)");
+        Err(Error::option(format!("DataValueEmbedding.{option}"), expected, got))
     }
 
     fn only_sgd<T>(&self) -> Result<T> {
@@ -148,7 +187,7 @@ impl DataValueEmbedding {
     /// The projection of a run; the network's layout does not depend on its weights.
     fn projector(&self, task: &Task, train: &Dataset, run: usize) -> Result<Option<Box<dyn Projector>>> {
         let Some(projection) = &self.projection else { return Ok(None) };
-        let snapshot = crate::snapshot::Snapshot::fresh(task, self.trainer.seed)?;
+        let snapshot = Snapshot::fresh(task, self.trainer.seed)?;
         snapshot.check(train, task.objective.as_ref())?;
         projection.fit(snapshot.layout(), run as u64).map(Some)
     }
@@ -156,7 +195,7 @@ impl DataValueEmbedding {
     /// Trains a run of the task again and compares where it ends.
     fn replay(&self, task: &Task, train: &Dataset, run: usize) -> Result<(Trajectory, Option<Box<dyn Projector>>)> {
         let projector = self.projector(task, train, run)?;
-        let mut recorder = Recorder { kept: self.kept, projector: projector.as_deref(), steps: Vec::new() };
+        let mut recorder = Recorder { replay: self.replay, projector: projector.as_deref(), steps: Vec::new() };
         let replayed = guarded(|| self.trainer.run(task, train, run, &mut |step| recorder.watch(train, step)))?;
         let steps = recorder.steps;
         let ends = task.checkpoints().iter().filter(|c| c.run == run).max_by_key(|c| c.step).zip(replayed.last());
@@ -176,7 +215,12 @@ impl Method for DataValueEmbedding {
     fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
         self.check()?;
         task.snapshot(0)?;
+        self.check_memory(task, train, task.runs().len())?;
         let runs = task.runs().into_iter().map(|run| self.replay(task, train, run)).collect::<Result<Vec<_>>>()?;
         Ok(Box::new(Unrolled::new(self, train, runs)?))
+    }
+
+    fn has_own_scores(&self) -> bool {
+        false
     }
 }

@@ -91,6 +91,10 @@ impl Method for Dropout {
         let inner = self.method.fit(&self.members(task, train)?, train)?;
         Ok(Box::new(Fitted { name: self.name(), inner }))
     }
+
+    fn has_own_scores(&self) -> bool {
+        self.method.has_own_scores()
+    }
 }
 
 /// The inner method over the members, under the ensemble's name.
@@ -118,6 +122,10 @@ impl Attributor for Fitted {
 
     fn own_scores(&self, data: &Dataset) -> Result<Tensor> {
         self.inner.own_scores(data)
+    }
+
+    fn self_lengths(&self) -> Result<Tensor> {
+        self.inner.self_lengths()
     }
 
     fn train_lengths(&self) -> Result<Tensor> {

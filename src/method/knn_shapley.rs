@@ -17,20 +17,23 @@ use super::{Attributor, Method, Similarity};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::progress::Progress;
-use crate::snapshot::{Of, Snapshot, finite};
+use crate::snapshot::{Of, Snapshot, all_finite};
 use crate::task::Task;
 
 /// Memory for the distances of a block of test examples and what is made of them.
 const BLOCK_BYTES: i64 = 128 << 20;
 
 /// Bytes for each pair of a block: distances, order, matches and sums.
-const PAIR_BYTES: i64 = 48;
+const PAIR_BYTES: i64 = 64;
 
 /// Train rows that are widened to float64 at once.
 const COLUMNS: i64 = 4096;
 
 /// Squared distances below this share of the squared lengths are rounding: the example itself, or its double.
 const ROUNDING: f64 = 1e-13;
+
+/// Binary digits of a float64 that a distance loses before it is compared; 24 are left, as float32 has, with the range of float64.
+const DROPPED: i64 = 29;
 
 /// Where neighbours are looked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +111,10 @@ impl Method for KnnShapley {
         }
         Ok(Box::new(Fitted { options: self.clone(), train: train.clone(), points }))
     }
+
+    fn has_own_scores(&self) -> bool {
+        false
+    }
 }
 
 impl KnnShapley {
@@ -135,9 +142,10 @@ impl KnnShapley {
 
     /// Order of the train rows from nearest to farthest, `[m, n]`; the earlier first at equal distances.
     ///
-    /// Distances are formed in float64, where the product of rows loses no digit that float32 has, and compared as float32, so
-    /// that equal rows are at equal distances however the product was blocked.
-    fn order(&self, test: &Tensor, train: &Tensor) -> Tensor {
+    /// Distances are formed in float64, where the product of rows loses no digit that float32 has and squares of float32 numbers
+    /// neither overflow nor vanish, and compared by 24 of their digits, so that equal rows are at equal distances however the
+    /// product was blocked.
+    fn order(&self, test: &Tensor, train: &Tensor) -> Result<Tensor> {
         let (test, n) = (test.to_kind(Kind::Double), train.size()[0]);
         let squares = |rows: &Tensor| rows.square().sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
         let own = squares(&test).unsqueeze(1);
@@ -150,14 +158,22 @@ impl KnnShapley {
                     lengths.addmm(&(&test * -2.0), &train.transpose(0, 1)).maximum(&(lengths * ROUNDING))
                 }
             };
-            keys.to_kind(Kind::Float)
+            // In the bits of a float64, whose sign stands apart: rounds the size to the digits that are left.
+            let mut bits = keys.view_dtype(Kind::Int64);
+            let _ = bits.g_add_scalar_(1i64 << (DROPPED - 1)).bitwise_and_(-1i64 << DROPPED);
+            keys
         });
-        Tensor::cat(&parts.collect::<Vec<_>>(), 1).sort_stable(true, 1, false).1
+        let (keys, order) = Tensor::cat(&parts.collect::<Vec<_>>(), 1).sort_stable(true, 1, false);
+        // NaN and infinity lie at the ends.
+        match all_finite(&keys.select(1, 0)) && all_finite(&keys.select(1, n - 1)) {
+            true => Ok(order),
+            false => Err(Error::numerical(self.name(), "a distance is NaN or infinite; look for very large inputs or features")),
+        }
     }
 
     /// Scores of a block of test rows, `[m, n]`, float64, in the order of the train examples.
-    fn values(&self, test: &Tensor, wanted: &Tensor, train: &Tensor, labels: &Tensor) -> Tensor {
-        let (order, n) = (self.order(test, train), train.size()[0]);
+    fn values(&self, test: &Tensor, wanted: &Tensor, train: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        let (order, n) = (self.order(test, train)?, train.size()[0]);
         let matches = labels.take(&order).eq_tensor(&wanted.unsqueeze(1)).to_kind(Kind::Double); // [m, n]
         let rank = Tensor::arange_start(1, n + 1, (Kind::Double, Device::Cpu));
         let k = self.neighbours as f64;
@@ -168,7 +184,7 @@ impl KnnShapley {
         let after = up_to.narrow(1, n - 1, 1) - &up_to;
         let mut ranked = matches * weight;
         ranked += after;
-        Tensor::empty_like(&ranked).scatter_(1, &order, &ranked)
+        Ok(Tensor::empty_like(&ranked).scatter_(1, &order, &ranked))
     }
 }
 
@@ -209,7 +225,7 @@ impl Fitted {
                 let len = size.min(m - start);
                 guarded(|| {
                     let (rows, wanted) = (rows.narrow(0, start, len), test.targets().narrow(0, start, len));
-                    each(start, self.options.values(&rows, &wanted, &point.rows, self.train.targets()));
+                    each(start, self.options.values(&rows, &wanted, &point.rows, self.train.targets())?);
                     Ok(())
                 })?;
                 progress.add(len as u64);
@@ -235,7 +251,7 @@ impl Attributor for Fitted {
         self.each_block(test, |start, values| {
             let _ = total.narrow(0, start, values.size()[0]).g_add_(&(values * share));
         })?;
-        finite(&self.name(), total, "a distance overflowed; look for very large inputs")
+        Ok(total)
     }
 
     /// What each example is worth to its own prediction: it is its own nearest neighbour.

@@ -23,7 +23,7 @@ mod unit_norm;
 
 pub use block_projected::{BlockProjected, FisherKind};
 pub use d_trak::DTrak;
-pub use data_value_embedding::{DataValueEmbedding, Kept, StepCurvature, Unrolled};
+pub use data_value_embedding::{DataValueEmbedding, Replay, StepCurvature, Unrolled};
 pub use dropout::Dropout;
 pub use fact_grass::FactGrass;
 pub use grad_cos::GradCos;
@@ -58,6 +58,11 @@ pub trait Method {
 
     /// Learns what scoring needs from the train examples; checks the options first.
     fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>>;
+
+    /// Whether what is fitted has [`own_scores`](Attributor::own_scores), so that [`UnitNorm`] can say no before anything is computed.
+    fn has_own_scores(&self) -> bool {
+        true
+    }
 }
 
 /// A fitted method: scores any number of test sets against the train examples it was fitted on.
@@ -82,6 +87,12 @@ pub trait Attributor {
     fn own_scores(&self, data: &Dataset) -> Result<Tensor> {
         let _ = data;
         Err(Error::Unsupported(format!("{} has no score of a test example for itself", self.name())))
+    }
+
+    /// What divides the columns of [`UnitNorm`], `[n_train]`: the root of `self_scores`, unless the method multiplies each column by
+    /// a number of its own, which a cosine must not see.
+    fn self_lengths(&self) -> Result<Tensor> {
+        relat_if::root(&self.self_scores()?)
     }
 
     /// Length of the change of the parameters that each train example stands for, `‖P ∇o(z)‖`, `[n_train]`: what divides the

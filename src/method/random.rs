@@ -37,6 +37,10 @@ impl Method for Random {
     fn fit(&self, _: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
         Ok(Box::new(Fitted { seed: self.seed, train: train.clone() }))
     }
+
+    fn has_own_scores(&self) -> bool {
+        false
+    }
 }
 
 struct Fitted {

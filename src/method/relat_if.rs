@@ -66,6 +66,10 @@ impl Method for RelatIf {
         };
         Ok(Box::new(Fitted { name: self.name(), inner, factors: reciprocal(&lengths)? }))
     }
+
+    fn has_own_scores(&self) -> bool {
+        false
+    }
 }
 
 /// Square roots; what rounding has made negative counts as zero.
@@ -73,9 +77,9 @@ pub(super) fn root(squares: &Tensor) -> Result<Tensor> {
     guarded(|| Ok(squares.clamp_min(0.0).sqrt()))
 }
 
-/// `1/x`, and 0 where x is 0: what has no length has no scores either.
+/// `1/x`, and 0 where x is 0 or its inverse overflows: what has no length has no scores either.
 pub(super) fn reciprocal(lengths: &Tensor) -> Result<Tensor> {
-    guarded(|| Ok(lengths.reciprocal().where_scalarother(&lengths.gt(0.0), 0.0)))
+    guarded(|| Ok(lengths.reciprocal().where_scalarother(&lengths.ge(f64::from(f32::MIN_POSITIVE)), 0.0)))
 }
 
 struct Fitted {

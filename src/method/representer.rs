@@ -89,6 +89,10 @@ impl Method for Representer {
         let points = points.collect::<Result<Vec<_>>>()?;
         Ok(Box::new(Fitted { options: self.clone(), train: train.clone(), points }))
     }
+
+    fn has_own_scores(&self) -> bool {
+        false
+    }
 }
 
 impl Representer {

@@ -22,7 +22,7 @@ use crate::task::Task;
 /// TRAK, exact or projected.
 ///
 /// `self_scores` are of `output` on both sides, times Q, before the threshold; `own_scores` leave Q out. Divided by
-/// [`RelatIf`](super::RelatIf) by parameters, Q cancels.
+/// [`RelatIf`](super::RelatIf) by parameters, or made a cosine by [`UnitNorm`](super::UnitNorm), Q cancels.
 ///
 /// ```
 /// use ascribe::prelude::*;

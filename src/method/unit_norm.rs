@@ -1,10 +1,11 @@
 //! Answers: which train examples point where the test example points, whatever the lengths?
 //! Formula: `s(z', z) / √(s(z', z') s(z, z))`, the cosine in the geometry of a method's own scores s, in [−1, 1] where these are
-//! inner products.
-//! Parts: a method that scores test examples for themselves (all but `Random`, `RelatIf`, `KnnShapley` and `Representer`); rows
-//! are divided by the number explained, columns by the objective.
+//! inner products. What a method multiplies whole columns by (Q of TRAK, the lengths of D-TRAK) cancels.
+//! Parts: a method that scores test examples for themselves (all but `DataValueEmbedding`, `KnnShapley`, `Random`, `RelatIf` and
+//! `Representer`) and has no threshold; rows are divided by the number explained, columns by the objective.
 //! Cost: the method's self-influence on both sides. Defaults: none to choose.
-//! Misleads: says nothing of strength; every example is its own best proponent, so self-influence is 1 throughout.
+//! Misleads: says nothing of strength; every example is its own best proponent, so self-influence is 1 throughout, or 0 where an
+//! example has no scores at all.
 //! Reference: Chang et al. 2024 for preconditioned gradients (arXiv 2410.17413); `GradCos` is the plain case.
 
 use tch::Tensor;
@@ -12,7 +13,7 @@ use tch::Tensor;
 use super::relat_if::{reciprocal, root};
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
-use crate::error::{Result, guarded};
+use crate::error::{Error, Result, guarded};
 use crate::task::Task;
 
 /// Cosines in the geometry of a method.
@@ -43,9 +44,17 @@ impl Method for UnitNorm {
     }
 
     fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
+        if !self.has_own_scores() {
+            let name = self.method.name();
+            return Err(Error::Unsupported(format!("UnitNorm of {name}: it has no score of a test example for itself")));
+        }
         let inner = self.method.fit(task, train)?;
-        let factors = reciprocal(&root(&inner.self_scores()?)?)?;
+        let factors = reciprocal(&inner.self_lengths()?)?;
         Ok(Box::new(Fitted { name: self.name(), inner, factors }))
+    }
+
+    fn has_own_scores(&self) -> bool {
+        self.method.has_own_scores()
     }
 }
 
@@ -78,7 +87,7 @@ impl Attributor for Fitted {
 
     fn self_scores(&self) -> Result<Tensor> {
         let scores = self.inner.self_scores()?;
-        guarded(|| Ok(scores * self.factors.square()))
+        guarded(|| Ok(scores.sign() * self.factors.sign()))
     }
 
     fn own_scores(&self, data: &Dataset) -> Result<Tensor> {

@@ -46,7 +46,7 @@ pub fn choose(options: &[(&str, Scores)], retrained: &Retrained, seed: u64) -> R
         let compared = Compared::new(scores, retrained)?;
         let found: Vec<f64> = compared.select(first).correlations().into_iter().flatten().collect();
         choosing.push((!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64));
-        reported.push(compared.select(second).mean()?.0);
+        reported.push(compared.select(second).mean().0);
     }
     let means: Vec<Option<f64>> = reported.iter().map(|e| e.map(|e| e.mean)).collect();
     Ok(df!(

@@ -1,17 +1,14 @@
 use polars::df;
 use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
-use rand::Rng;
 use tch::{Kind, Tensor};
 
 use super::correlation::floats;
+use super::each::each;
+use super::evaluate::{Metric, Trial};
 use crate::error::{Error, Result, guarded};
-use crate::random::{self, Purpose};
 use crate::retrain::Retrained;
 use crate::scores::Scores;
-use crate::statistics::{Estimate, p_of_correlation, quantile, spearman};
-
-/// Bootstrap samples of subsets; their seed is 0.
-const RESAMPLES: u64 = 1_000;
+use crate::statistics::{Estimate, mean_spearman, p_of_correlation, spearman};
 
 /// Linear datamodeling score (Park et al. 2023, definition 2.3, arXiv 2303.14186), one row per test example: does the sum of the
 /// scores of a subset's examples order the subsets as retraining on them does?
@@ -53,8 +50,8 @@ pub fn lds(scores: &Scores, retrained: &Retrained) -> Result<DataFrame> {
 /// The mean of [`lds`] over test examples, one row: columns `method`, `n` (test examples in the mean), `constant` (those left out,
 /// since one side is constant), `subsets`, `runs`, `lds`, `lds_low`, `lds_high`.
 ///
-/// The ends are a 95 % percentile bootstrap interval over subsets (1,000 samples, seed 0), as the test examples all share these.
-/// Resampled subsets tie with their copies, so that the interval lies a little low for few subsets.
+/// The ends are a 95 % jackknife interval over subsets ([`mean_spearman`]), as the test examples all share these; it is about what
+/// endless subsets would show, so that it need not lie evenly about the mean.
 ///
 /// Errors: those of [`lds`].
 ///
@@ -70,7 +67,7 @@ pub fn lds(scores: &Scores, retrained: &Retrained) -> Result<DataFrame> {
 /// ```
 pub fn mean_lds(scores: &Scores, retrained: &Retrained) -> Result<DataFrame> {
     let compared = Compared::new(scores, retrained)?;
-    let (estimate, constant) = compared.mean()?;
+    let (estimate, constant) = compared.mean();
     Ok(df!(
         "method" => [scores.method()],
         "n" => [(retrained.n_test() - constant) as u32],
@@ -81,6 +78,51 @@ pub fn mean_lds(scores: &Scores, retrained: &Retrained) -> Result<DataFrame> {
         "lds_low" => [estimate.map(|e| e.low)],
         "lds_high" => [estimate.map(|e| e.high)],
     )?)
+}
+
+/// [`lds`] as a [`Metric`].
+///
+/// ```
+/// use ascribe::prelude::*;
+/// use ascribe::metric::Lds;
+/// let (train, test) = dataset::digits()?.split(50, 4, 0)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer::default(), &train)?;
+/// let scores = GradDot::default().fit(&task, &train)?.score(&test)?;
+/// let halves = Subsets::fraction(&train, 0.5, 10, 0)?;
+/// let sums = halves.masks().to_kind(ascribe::tch::Kind::Float).matmul(&scores.tensor().transpose(0, 1));
+/// let table = Lds::against(&Retrained::new(sums, &halves, &test)?).evaluate(&scores)?;
+/// assert!(table.column("value")?.f64()?.iter().flatten().all(|lds| lds > 0.99));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Lds {
+    retrained: Retrained,
+}
+
+impl Lds {
+    /// Against what networks trained on subsets measured.
+    pub fn against(retrained: &Retrained) -> Lds {
+        Lds { retrained: retrained.clone() }
+    }
+
+    /// One row per test example. Columns: `method`, `metric`, `test` (example id), `value`; null where one side is constant.
+    ///
+    /// Errors: those of [`lds`].
+    pub fn evaluate(&self, scores: &Scores) -> Result<DataFrame> {
+        let found = Compared::new(scores, &self.retrained)?.correlations();
+        each(scores.method(), &self.name(), self.retrained.test(), found)
+    }
+}
+
+impl Metric for Lds {
+    fn name(&self) -> String {
+        "LDS".into()
+    }
+
+    /// The mean and interval of [`mean_lds`].
+    fn estimate(&self, trial: &Trial<'_>) -> Result<Option<Estimate>> {
+        Ok(Compared::new(trial.scores, &self.retrained)?.mean().0)
+    }
 }
 
 /// What scores predict for each subset and what retraining gave, each `[n_test, subsets]`, row by row.
@@ -116,77 +158,8 @@ impl Compared {
     }
 
     /// The mean over test examples with its interval over subsets, and how many are left out of it.
-    pub(super) fn mean(&self) -> Result<(Option<Estimate>, usize)> {
-        let kept: Vec<usize> = self.correlations().iter().enumerate().filter_map(|(test, lds)| lds.map(|_| test)).collect();
-        let constant = self.real.len() - kept.len();
-        if kept.is_empty() {
-            return Ok((None, constant));
-        }
-        let kept = self.select(&kept);
-        let mut means = guarded(|| kept.resampled())?;
-        means.sort_unstable_by(f64::total_cmp);
-        let found: Vec<f64> = kept.correlations().into_iter().flatten().collect();
-        let mean = found.iter().sum::<f64>() / found.len() as f64;
-        let (low, high) = (quantile(&means, 0.025), quantile(&means, 0.975));
-        Ok((Some(Estimate { mean, low, high, n: found.len() }), constant))
-    }
-
-    /// The mean for each bootstrap sample of subsets.
-    fn resampled(&self) -> Result<Vec<f64>> {
-        let m = self.real.first().map_or(0, Vec::len);
-        let (predicted, real) = (Ranked::new(&self.predicted, m), Ranked::new(&self.real, m));
-        let mut means = Vec::with_capacity(RESAMPLES as usize);
-        for resample in 0..RESAMPLES {
-            let mut stream = random::generator(0, Purpose::Bootstrap, resample);
-            let mut counts = vec![0.0f64; m];
-            (0..m).for_each(|_| counts[stream.gen_range(0..m)] += 1.0);
-            let counts = Tensor::from_slice(&counts);
-            let (a, b) = (predicted.deviations(&counts), real.deviations(&counts)); // [n_test, subsets]
-            let product = |a: &Tensor, b: &Tensor| (a * b).matmul(&counts);
-            let lds = product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt();
-            // A sample in which one side is constant tells nothing.
-            means.push(lds.nanmean([0i64].as_slice(), false, None::<Kind>).double_value(&[]));
-        }
-        means.retain(|mean| mean.is_finite());
-        Ok(means)
-    }
-}
-
-/// Rows sorted once, so that the ranks of any sample with repetitions follow from sums along the order.
-struct Ranked {
-    order: Tensor,
-    /// Where the run of values equal to each element begins and ends in the order.
-    begin: Tensor,
-    end: Tensor,
-}
-
-impl Ranked {
-    fn new(rows: &[Vec<f64>], m: usize) -> Ranked {
-        let (mut orders, mut begins, mut ends) = (Vec::new(), Vec::new(), Vec::new());
-        for row in rows {
-            let mut order: Vec<usize> = (0..m).collect();
-            order.sort_by(|&a, &b| row[a].total_cmp(&row[b]));
-            let (mut begin, mut end) = (vec![0i64; m], vec![0i64; m]);
-            let mut before = 0;
-            for equal in order.chunk_by(|&a, &b| row[a] == row[b]) {
-                let after = before + equal.len() as i64;
-                equal.iter().for_each(|&at| (begin[at], end[at]) = (before, after));
-                before = after;
-            }
-            orders.extend(order.into_iter().map(|at| at as i64));
-            begins.extend(begin);
-            ends.extend(end);
-        }
-        let shaped = |values: Vec<i64>| Tensor::from_slice(&values).view([rows.len() as i64, m as i64]);
-        Ranked { order: shaped(orders), begin: shaped(begins), end: shaped(ends) }
-    }
-
-    /// Average ranks less their mean, of a sample that holds each element so many times.
-    fn deviations(&self, counts: &Tensor) -> Tensor {
-        let size = self.order.size();
-        let sums = counts.take(&self.order).cumsum(1, None::<Kind>);
-        let sums = Tensor::cat(&[&sums.zeros_like().narrow(1, 0, 1), &sums], 1);
-        let between = sums.gather(1, &self.begin, false) + sums.gather(1, &self.end, false);
-        (between - size[1] as f64) / 2.0
+    pub(super) fn mean(&self) -> (Option<Estimate>, usize) {
+        let estimate = mean_spearman(&self.predicted, &self.real);
+        (estimate, self.real.len() - estimate.map_or(0, |e| e.n))
     }
 }

@@ -1,23 +1,19 @@
-use std::fs;
-use std::time::Instant;
+use polars::prelude::{DataFrame, IntoColumn};
 
-use polars::df;
-use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
-
-use super::correlation::floats;
-use super::{agreement, mean_agreement};
+use super::evaluate::{Metric, evaluate, of};
+use super::{LooCorrelation, agreement};
 use crate::dataset::Dataset;
-use crate::error::{Result, guarded};
+use crate::error::Result;
+use crate::frame::column;
 use crate::method::Method;
 use crate::scores::Scores;
 use crate::task::Task;
 
-/// Several methods on the same work against the same truth: what each costs and how well it agrees, one row per method.
+/// [`evaluate`] by [`LooCorrelation`] alone, linear and by ranks side by side: one row per method.
 ///
-/// Columns: `method`; `fit_seconds`, `score_seconds` (wall time of one run); `peak_mb` (the largest resident memory of the process
-/// while it fitted and scored, above that before, in MB of 2^20 bytes; null where Linux does not tell; what an earlier method freed
-/// may be reused, so the first rows are the more honest); then the means of [`mean_agreement`]; and `error`, null for a method
-/// that works. A method that fails has its message there and nulls elsewhere; the others still run.
+/// Columns: `method`, `fit_seconds`, `score_seconds`, `peak_mb` as there; the means over test examples `pearson` and `spearman`, each
+/// followed by the ends `_low` and `_high` of its interval; and `error`, null for a method that works. A method that fails has its
+/// message there and nulls elsewhere; the others still run.
 ///
 /// Errors: only where the table itself cannot be made, e.g. if the truth is about other examples than `train` and `test`.
 ///
@@ -37,50 +33,19 @@ use crate::task::Task;
 pub fn routes(methods: &[Box<dyn Method>], task: &Task, train: &Dataset, test: &Dataset, truth: &Scores) -> Result<DataFrame> {
     // The truth is checked once, against scores that cost nothing, so that its fault is not put down to every method.
     agreement(&crate::method::Random::default().fit(task, train)?.score(test)?, truth)?;
-    let runs: Vec<Run> = methods.iter().map(|method| Run::of(method.as_ref(), task, train, test, truth)).collect();
-    let mut table = df!("method" => runs.iter().map(|run| run.method.as_str()).collect::<Vec<_>>())?;
-    table.with_column(floats("fit_seconds", runs.iter().map(|run| run.seconds.map(|s| s.0))))?;
-    table.with_column(floats("score_seconds", runs.iter().map(|run| run.seconds.map(|s| s.1))))?;
-    table.with_column(floats("peak_mb", runs.iter().map(|run| run.peak)))?;
-    for name in ["pearson", "pearson_low", "pearson_high", "spearman", "spearman_low", "spearman_high"] {
-        let values = runs.iter().map(|run| run.means.as_ref().ok()?.column(name).ok()?.f64().ok()?.get(0));
-        table.with_column(floats(name, values))?;
+    let (linear, ranked) = (LooCorrelation::against(truth), LooCorrelation::against(truth).by_rank());
+    let names = [("pearson", linear.name()), ("spearman", ranked.name())];
+    let table = evaluate(methods, &[Box::new(linear), Box::new(ranked)], task, train, test)?;
+    let parts = [of(&table, &names[0].1)?, of(&table, &names[1].1)?];
+    let mut wide: Vec<_> = Vec::new();
+    for name in ["method", "fit_seconds", "score_seconds", "peak_mb"] {
+        wide.push(column(&parts[0], name)?.clone());
     }
-    let errors: Vec<Option<String>> = runs.iter().map(|run| run.means.as_ref().err().map(ToString::to_string)).collect();
-    table.with_column(Series::new("error".into(), errors).into_column())?;
-    Ok(table)
-}
-
-struct Run {
-    method: String,
-    seconds: Option<(f64, f64)>,
-    peak: Option<f64>,
-    means: Result<DataFrame>,
-}
-
-impl Run {
-    fn of(method: &dyn Method, task: &Task, train: &Dataset, test: &Dataset, truth: &Scores) -> Run {
-        // 5 resets the peak of this process to what is resident now.
-        let reset = fs::write("/proc/self/clear_refs", "5").is_ok();
-        let before = resident("VmRSS:").filter(|_| reset);
-        let start = Instant::now();
-        let scored = guarded(|| {
-            let fitted = method.fit(task, train)?;
-            let fit = start.elapsed().as_secs_f64();
-            let scores = fitted.score(test)?;
-            Ok((scores, (fit, start.elapsed().as_secs_f64() - fit)))
-        });
-        let peak = before.and_then(|before| Some((resident("VmHWM:")? - before).max(0.0)));
-        let seconds = scored.as_ref().ok().map(|(_, seconds)| *seconds);
-        let means = scored.and_then(|(scores, _)| mean_agreement(&agreement(&scores, truth)?));
-        Run { method: method.name(), peak: peak.filter(|_| seconds.is_some()), seconds, means }
+    for ((name, _), part) in names.iter().zip(&parts) {
+        for (from, end) in [("mean", ""), ("low", "_low"), ("high", "_high")] {
+            wide.push(column(part, from)?.clone().with_name(format!("{name}{end}").into()));
+        }
     }
-}
-
-/// MB of 2^20 bytes.
-fn resident(field: &str) -> Option<f64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with(field))?;
-    let kilobytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes / 1024.0)
+    wide.push(column(&parts[0], "error")?.clone().into_column());
+    Ok(DataFrame::new(methods.len(), wide)?)
 }

@@ -8,6 +8,7 @@ use polars::prelude::{DataFrame, DataType};
 use super::axes::{Axis, Chart, FINE, chart, drawing};
 use super::figure::Figure;
 use super::histogram::numbers;
+use super::intervals::end;
 use super::svg::{Page, Style, width_of};
 use crate::display::cut;
 use crate::error::{Error, Result};
@@ -35,7 +36,7 @@ const WIDTH: f64 = 700.0;
 pub struct Curve {
     /// Whether to draw `y = x` as a dashed grey line: what a random order finds, or a perfect prediction.
     pub diagonal: bool,
-    /// Whether to shade from column `<y>_low` to `<y>_high` about each line; these columns must then be there.
+    /// Whether to shade from column `<y>_low` to `<y>_high`, or else from `low` to `high`, about each line; these columns must then be there.
     pub band: bool,
 }
 
@@ -103,8 +104,8 @@ impl Curve {
 
 /// Lower and upper ends of each line, in order of `x`.
 fn band(frame: &DataFrame, x: &str, y: &str, by: Option<&str>) -> Result<Vec<[Line; 2]>> {
-    let sorted = |end: &str| -> Result<Vec<Line>> {
-        let mut lines = lines(frame, x, &format!("{y}_{end}"), by)?;
+    let sorted = |which: &str| -> Result<Vec<Line>> {
+        let mut lines = lines(frame, x, &end(frame, y, which), by)?;
         lines.iter_mut().for_each(|line| line.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
         Ok(lines)
     };

@@ -15,8 +15,8 @@ const MOST: usize = 60;
 const LONGEST: usize = 56;
 const BLUE: &str = "#0072b2";
 
-/// Column `value` as a dot and its interval, from the columns `<value>_low` and `<value>_high`, as a bar through it; a line for each
-/// row, named by the column `by`, at most 60, in the order of the table.
+/// Column `value` as a dot and its interval, from the columns `<value>_low` and `<value>_high`, or else `low` and `high`, as a bar through
+/// it; a line for each row, named by the column `by`, at most 60, in the order of the table.
 ///
 /// The number stands at the right. A row whose value or interval is missing shows what it has. A dark line marks zero where it is in sight.
 ///
@@ -30,8 +30,8 @@ const BLUE: &str = "#0072b2";
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn intervals(frame: &DataFrame, value: &str, by: &str) -> Result<Figure> {
-    let ends = [format!("{value}_low"), format!("{value}_high")];
-    let (values, low, high) = (finite(frame, value)?, finite(frame, &ends[0])?, finite(frame, &ends[1])?);
+    let (values, low, high) =
+        (finite(frame, value)?, finite(frame, &end(frame, value, "low"))?, finite(frame, &end(frame, value, "high"))?);
     let names = column(frame, by)?.cast(&DataType::String)?;
     let names: Vec<String> = names.str()?.iter().map(|name| cut(name.unwrap_or("—"), LONGEST)).collect();
     if values.len() > MOST {
@@ -74,6 +74,12 @@ pub fn intervals(frame: &DataFrame, value: &str, by: &str) -> Result<Figure> {
         page.text(WIDTH - 16.0, y + 4.0, Style { colour: QUIET, ..Style::plain() }.anchored(Anchor::End), &text);
     }
     Ok(page.finish(&format!("intervals of {} by {}", cut(value, 40), cut(by, 40))))
+}
+
+/// The column of an end of the interval of `value`: `<value>_low`, unless the table has a plain `low` only.
+pub(super) fn end(frame: &DataFrame, value: &str, end: &str) -> String {
+    let (own, has) = (format!("{value}_{end}"), |name: &str| frame.columns().iter().any(|column| column.name().as_str() == name));
+    if !has(&own) && has(end) { end.to_string() } else { own }
 }
 
 /// Finite numbers, or gaps.

@@ -12,7 +12,9 @@ mod matrix;
 mod pareto;
 mod picture;
 mod png;
+mod roc;
 mod scatter;
+mod similarity;
 mod svg;
 
 pub use curve::{Curve, curve};
@@ -23,4 +25,6 @@ pub use histogram::histogram;
 pub use intervals::intervals;
 pub use matrix::matrix;
 pub use pareto::pareto;
+pub use roc::roc;
 pub use scatter::{Scatter, scatter};
+pub use similarity::similarity;

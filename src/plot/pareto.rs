@@ -4,7 +4,7 @@ use polars::prelude::{DataFrame, DataType};
 
 use super::axes::Axis;
 use super::figure::Figure;
-use super::intervals::finite;
+use super::intervals::{end, finite};
 use super::svg::{Anchor, Page, Style, width_of};
 use crate::display::cut;
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ const BLUE: &str = "#0072b2";
 const GREY: &str = "#8a929b";
 
 /// Column `y` against the cost in column `x`, on a logarithmic axis: a dot for each row, named by the column `by`, with the bar from
-/// `<y>_low` to `<y>_high` through it where the table has these columns.
+/// `<y>_low` to `<y>_high`, or else from `low` to `high`, through it where the table has these columns.
 ///
 /// The dashed line joins the rows that no other beats: nothing as cheap is better. At most 40 rows; one without a cost or a value is
 /// left out, and the subtitle says so.
@@ -116,9 +116,12 @@ fn points(frame: &DataFrame, x: &str, y: &str, by: &str) -> Result<Vec<Point>> {
         return Err(Error::data(by, format!("expected at most {MOST} rows to draw, got {}", frame.height())));
     }
     let has = |name: &str| frame.columns().iter().any(|column| column.name().as_str() == name);
-    let end = |name: String| if has(&name) { finite(frame, &name) } else { Ok(vec![None; frame.height()]) };
+    let end_of = |which: &str| match end(frame, y, which) {
+        name if has(&name) => finite(frame, &name),
+        _ => Ok(vec![None; frame.height()]),
+    };
     let (costs, values) = (finite(frame, x)?, finite(frame, y)?);
-    let (low, high) = (end(format!("{y}_low"))?, end(format!("{y}_high"))?);
+    let (low, high) = (end_of("low")?, end_of("high")?);
     let names = column(frame, by)?.cast(&DataType::String)?;
     let mut points = Vec::new();
     for (row, name) in names.str()?.iter().enumerate() {

@@ -8,6 +8,8 @@ use crate::error::{Result, guarded};
 
 /// Bytes of a matrix that are kept; a larger one is drawn anew each time, block by block.
 const KEPT: i64 = 256 << 20;
+/// Bytes for each output of the least that is drawn at once: 64 rows, and what normal numbers are made from.
+pub(super) const OUTPUT_BYTES: i64 = 64 * 24;
 /// Entries drawn at once.
 const AT_ONCE: i64 = 1 << 22;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::draw::Draw;
-use super::per_layer::{Join, Map, PerLayer};
+use super::per_layer::{Join, Layer, Map, PerLayer};
 use super::side::Side;
 use super::{Projection, Projector, check_dim};
 use crate::error::Result;
@@ -51,7 +51,7 @@ impl Projection for Elementwise {
     }
 
     fn fit(&self, layout: &Arc<Layout>, member: u64) -> Result<Box<dyn Projector>> {
-        check_dim("Elementwise.dim", self.dim)?;
+        check_dim("Elementwise.dim", self.dim, 4 * Layer::widest(layout))?;
         PerLayer::fit(layout, Draw::new(self.seed, member), |layer, draw| match layer.sides() {
             Some((outputs, inputs)) if outputs * inputs > self.dim => Map::Matrix {
                 output: Side::normals(outputs, self.dim, draw.of(0)),

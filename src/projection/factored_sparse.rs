@@ -55,7 +55,7 @@ impl Projection for FactoredSparse {
     }
 
     fn fit(&self, layout: &Arc<Layout>, member: u64) -> Result<Box<dyn Projector>> {
-        check_dim("FactoredSparse.dim", self.dim)?;
+        check_dim("FactoredSparse.dim", self.dim, Table::output_bytes(layout.p()))?;
         if self.blowup < 1 {
             return Err(Error::option("FactoredSparse.blowup", "at least 1", self.blowup));
         }

@@ -52,7 +52,7 @@ impl Projection for Grass {
     }
 
     fn fit(&self, layout: &Arc<Layout>, member: u64) -> Result<Box<dyn Projector>> {
-        check_dim("Grass.dim", self.dim)?;
+        check_dim("Grass.dim", self.dim, Table::output_bytes(layout.p()))?;
         if self.multiplier < 1 {
             return Err(Error::option("Grass.multiplier", "at least 1", self.multiplier));
         }

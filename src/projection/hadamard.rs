@@ -51,10 +51,13 @@ impl Projection for Hadamard {
     }
 
     fn fit(&self, layout: &Arc<Layout>, member: u64) -> Result<Box<dyn Projector>> {
-        check_dim("Hadamard.dim", self.dim)?;
+        check_dim("Hadamard.dim", self.dim, OUTPUT_BYTES)?;
         guarded(|| Ok(Box::new(Fitted::new(layout.p(), self.dim, Draw::new(self.seed, member))) as Box<dyn Projector>))
     }
 }
+
+/// Bytes for each output: twice as many numbers are signed, turned and chosen from, and the products take √B times as long.
+const OUTPUT_BYTES: i64 = 512;
 
 /// Numbers transformed at once: about what a cache holds.
 const AT_ONCE: i64 = 1 << 18;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::draw::Draw;
-use super::per_layer::{Join, Map, PerLayer};
+use super::per_layer::{Join, Layer, Map, PerLayer};
 use super::side::Side;
 use super::{Projection, Projector, check_dim};
 use crate::error::Result;
@@ -71,9 +71,11 @@ impl Projection for Kronecker {
     }
 
     fn fit(&self, layout: &Arc<Layout>, member: u64) -> Result<Box<dyn Projector>> {
-        check_dim("Kronecker.input", self.input)?;
-        check_dim("Kronecker.output", self.output)?;
-        check_dim("Kronecker.input · Kronecker.output", self.input.saturating_mul(self.output))?;
+        let widest = Layer::widest(layout);
+        let bytes = |k: i64| if k < widest { 4 * widest } else { 1 }; // a side that has no more stays whole
+        check_dim("Kronecker.input", self.input, bytes(self.input))?;
+        check_dim("Kronecker.output", self.output, bytes(self.output))?;
+        check_dim("Kronecker.input · Kronecker.output", self.input.saturating_mul(self.output), 1)?;
         let side = match self.factor {
             Factor::Gaussian => Side::gaussian,
             Factor::Mask => Side::mask,

@@ -45,7 +45,7 @@ pub trait Projection: Debug + Send + Sync {
     fn name(&self) -> String;
 
     /// Checks the options against a network and draws what can be drawn once. Members of an ensemble (checkpoints) have maps of their
-    /// own: `member` counts them.
+    /// own: `member` tells them apart ([`Task::member`](crate::Task::member)).
     fn fit(&self, layout: &Arc<Layout>, member: u64) -> Result<Box<dyn Projector>>;
 }
 
@@ -94,11 +94,16 @@ pub(crate) fn check_width(rows: &Tensor, p: i64) -> Result<()> {
     }
 }
 
-/// An error unless a map has at least one output, and so few that a place among them fits 31 bits.
-pub(crate) fn check_dim(name: &str, dim: i64) -> Result<()> {
-    match dim {
-        1..=0x7FFF_FFFF => Ok(()),
-        _ => Err(Error::option(name, "1 to 2^31 - 1", dim)),
+/// Bytes that a projection may take at once, beside gradients and features.
+const LARGEST_BYTES: i64 = 4 << 30;
+
+/// An error unless a map has at least one output, so few that a place among them fits 31 bits, and memory for them: what is formed at once
+/// takes `bytes` for each.
+pub(crate) fn check_dim(name: &str, dim: i64, bytes: i64) -> Result<()> {
+    let most = (LARGEST_BYTES / bytes.max(1)).clamp(1, 0x7FFF_FFFF);
+    match (1..=most).contains(&dim) {
+        true => Ok(()),
+        false => Err(Error::option(name, format!("1 to {most} (each takes {bytes} bytes, {LARGEST_BYTES} are allowed)"), dim)),
     }
 }
 

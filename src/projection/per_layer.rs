@@ -45,6 +45,11 @@ impl Layer {
         matrix.then(|| (weight.shape[0], weight.len / weight.shape[0] + i64::from(self.columns.bias.is_some())))
     }
 
+    /// The most outputs or inputs of a layer.
+    pub fn widest(layout: &Layout) -> i64 {
+        Layer::all(layout).iter().filter_map(Layer::sides).map(|(outputs, inputs)| outputs.max(inputs)).max().unwrap_or(1)
+    }
+
     /// Rows of this layer `[n, len]`, weight then bias, as matrices `[n, out, in]`.
     pub fn matrices(&self, rows: &Tensor, (output, input): (i64, i64)) -> Tensor {
         match &self.columns.bias {

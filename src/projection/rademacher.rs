@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::dense::Dense;
+use super::dense::{Dense, OUTPUT_BYTES};
 use super::draw::Draw;
 use super::{Projection, Projector, check_dim};
 use crate::error::Result;
@@ -46,7 +46,7 @@ impl Projection for Rademacher {
     }
 
     fn fit(&self, layout: &Arc<Layout>, member: u64) -> Result<Box<dyn Projector>> {
-        check_dim("Rademacher.dim", self.dim)?;
+        check_dim("Rademacher.dim", self.dim, OUTPUT_BYTES)?;
         Ok(Box::new(Dense::new(layout.p(), self.dim, Draw::new(self.seed, member), Draw::signs)?))
     }
 }

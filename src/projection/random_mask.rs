@@ -47,7 +47,7 @@ impl Projection for RandomMask {
     }
 
     fn fit(&self, layout: &Arc<Layout>, member: u64) -> Result<Box<dyn Projector>> {
-        check_dim("RandomMask.dim", self.dim)?;
+        check_dim("RandomMask.dim", self.dim, 1)?;
         let mask = guarded(|| Ok(Mask::new(layout.p(), self.dim, Draw::new(self.seed, member))))?;
         Ok(Box::new(Fitted { parts: Part::all(mask.k()), mask }))
     }

@@ -51,11 +51,12 @@ impl Projection for SparseJl {
     }
 
     fn fit(&self, layout: &Arc<Layout>, member: u64) -> Result<Box<dyn Projector>> {
-        check_dim("SparseJl.dim", self.dim)?;
+        check_dim("SparseJl.dim", self.dim, Table::output_bytes(layout.p()))?;
         if !(1..=self.dim).contains(&self.nonzeros) {
             let expected = format!("1 to dim ({})", self.dim);
             return Err(Error::option("SparseJl.nonzeros", expected, self.nonzeros));
         }
+        check_dim("SparseJl.nonzeros", self.nonzeros, 4 * layout.p())?;
         let table = Table::new(layout.p(), self.dim, self.nonzeros, Draw::new(self.seed, member));
         Ok(Box::new(Fitted { parts: Part::all(self.dim), table }))
     }
@@ -103,6 +104,11 @@ impl Table {
             places
         });
         Table { p, k, runs: runs.collect() }
+    }
+
+    /// Bytes for each output while a gradient of `p` numbers is mapped.
+    pub fn output_bytes(p: i64) -> i64 {
+        4 * (p as u64).div_ceil(SEGMENT as u64) as i64 + 8
     }
 
     /// One place for each coordinate, with a sign in the highest bit.

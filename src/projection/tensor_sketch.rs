@@ -51,13 +51,16 @@ impl Projection for TensorSketch {
     }
 
     fn fit(&self, layout: &Arc<Layout>, member: u64) -> Result<Box<dyn Projector>> {
-        check_dim("TensorSketch.dim", self.dim)?;
+        check_dim("TensorSketch.dim", self.dim, Table::output_bytes(layout.p()).max(WAVE_BYTES))?;
         let draw = Draw::new(self.seed, member);
         let sketch = |(i, layer): (usize, Layer)| Sketch::new(layer, self.dim, draw.of(i as u64));
         let layers = Layer::all(layout).into_iter().enumerate().map(sketch).collect();
         Ok(Box::new(Fitted { parts: Part::all(self.dim), layout: layout.clone(), layers }))
     }
 }
+
+/// Bytes for each output of two Fourier transforms and their product, at one position.
+const WAVE_BYTES: i64 = 64;
 
 /// Multiplications that a Fourier transform takes for each number and doubling.
 const FOURIER: i64 = 4;

@@ -78,7 +78,7 @@ impl DattriRetraining {
             return Err(Error::data(train.name(), reason));
         }
         let named = self.positions.iter().map(|(number, positions)| (format!("dattri {number}"), positions.clone()));
-        Ok(Subsets::of(train, named.collect())?.numbered(self.positions.keys().copied().collect()))
+        Ok(Subsets::of(train, self.positions.len(), named)?.numbered(self.positions.keys().copied().collect()))
     }
 
     /// What the networks say about test examples, by the task's measurement; its architecture names parameters as the files do.

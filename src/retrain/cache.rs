@@ -2,19 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
-use tch::{Kind, Tensor, no_grad};
+use tch::Tensor;
 
+use super::probe::Probe;
 use super::retraining::Outcome;
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
+use crate::digest;
 use crate::error::{Error, Result, guarded};
 use crate::file::{read_json, write_json};
-use crate::measurement::Measurement;
-use crate::model::Tape;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Of, Snapshot};
 use crate::task::Task;
 use crate::train::Trainer;
 
@@ -22,23 +21,22 @@ const NOTE: &str = "retraining.json";
 /// Tensors beside the weights in a file; no parameter has a name like these.
 const VALUES: &str = "retrained/measurement";
 const POSITIONS: &str = "retrained/positions";
-/// Examples that fresh networks are compared on.
-const PROBED: i64 = 16;
+/// How far apart two vectors may be, as a share of their largest number: the last bits differ on another processor.
+const ROOM: f64 = 1e-5;
 
 /// What the files of a folder belong to.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 pub(super) struct Provenance {
     trainer: Trainer,
     network: Vec<(String, Vec<i64>)>,
-    /// What fresh weights of seed 0 say while training and on test examples: tells networks of one shape apart.
-    untrained: [f64; 2],
+    untrained: Probe,
     objective: String,
     measurement: String,
     train: Examples,
     test: Examples,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Examples {
     n: usize,
     ids: String,
@@ -48,30 +46,18 @@ struct Examples {
 
 impl Examples {
     fn of(data: &Dataset) -> Result<Examples> {
-        let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
-        let ids: Vec<u8> = data.examples().iter().flat_map(|id| id.to_le_bytes()).collect();
-        let targets = guarded(|| Ok(Vec::<f64>::try_from(&data.targets().to_kind(Kind::Double).contiguous().view([-1]))?))?;
-        let targets: Vec<u8> = targets.iter().flat_map(|target| target.to_le_bytes()).collect();
-        Ok(Examples { n: data.len(), ids: hex(&ids), inputs: data.digest(), targets: hex(&targets) })
+        let (inputs, targets) = (digest::of_tensor(data.inputs())?, digest::of_tensor(data.targets())?);
+        Ok(Examples { n: data.len(), ids: digest::of_ids(&data.examples()), inputs, targets })
     }
 }
 
 impl Provenance {
     pub(super) fn new(trainer: &Trainer, seed: u64, task: &Task, train: &Dataset, test: &Dataset) -> Result<Provenance> {
         let fresh = Snapshot::fresh(task, 0)?;
-        let said = |measurement: &dyn Measurement, data: &Dataset, mut tape: Tape| {
-            guarded(|| {
-                let (inputs, targets) = data.slice(0, PROBED.min(data.len() as i64));
-                let outputs = no_grad(|| fresh.network().forward(&inputs, &mut tape));
-                Ok(measurement.measure(&outputs, &targets).to_kind(Kind::Double).mean(None::<Kind>).double_value(&[]))
-            })
-        };
-        let test_side = said(task.measurement.as_ref(), test, Tape::off())?;
-        let train_side = said(task.objective.as_ref(), train, Tape::training([0].into(), 0, None))?;
         Ok(Provenance {
             trainer: Trainer { seed, ..trainer.clone() },
             network: fresh.layout().entries().iter().map(|entry| (entry.name.clone(), entry.shape.clone())).collect(),
-            untrained: [train_side, test_side],
+            untrained: Probe::new(task, train, test)?,
             objective: task.objective.name(),
             measurement: task.measurement.name(),
             train: Examples::of(train)?,
@@ -107,7 +93,13 @@ impl Cache {
     }
 
     /// What is known of a subset and run; an error if the file is of other examples.
-    pub(super) fn load(&self, number: usize, run: usize, positions: &[i64], n_test: usize) -> Result<Option<Outcome>> {
+    pub(super) fn load(
+        &self,
+        number: usize,
+        run: usize,
+        positions: impl Fn() -> Result<Vec<i64>>,
+        n_test: usize,
+    ) -> Result<Option<Outcome>> {
         let file = self.file(number, run);
         if !file.exists() {
             return Ok(None);
@@ -120,7 +112,7 @@ impl Cache {
         if values.size() != [n_test as i64] {
             return Err(wrong("its number of test examples differs"));
         }
-        if Vec::<i64>::try_from(there).ok().as_deref() != Some(positions) {
+        if Vec::<i64>::try_from(there).ok() != Some(positions()?) {
             return Err(wrong(&format!("it is about another subset of number {number}; choose another folder")));
         }
         let values = values.shallow_clone();
@@ -128,6 +120,24 @@ impl Cache {
         let weights: Vec<_> = weights.map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
         let checkpoint = Checkpoint::new(0, stored.step, stored.learning_rate, weights);
         Ok(Some(Outcome { values, checkpoint: (!checkpoint.tensors().is_empty()).then_some(checkpoint) }))
+    }
+
+    /// An error unless the weights of a result, if it has them, still measure what is stored beside them.
+    pub(super) fn check(&self, (number, run): (usize, usize), known: &Outcome, task: &Task, test: &Dataset) -> Result<()> {
+        let Some(checkpoint) = &known.checkpoint else { return Ok(()) };
+        let now = Snapshot::new(task, checkpoint)?.measure(Of::Measurement, test)?;
+        let largest = |values: &Tensor| guarded(|| Ok(values.abs().max().double_value(&[])));
+        let (apart, size) = (largest(&guarded(|| Ok(now - &known.values))?)?, largest(&known.values)?);
+        match apart <= 10.0 * ROOM * size {
+            true => Ok(()),
+            false => {
+                let reason = format!(
+                    "with this network and measurement its weights give numbers that differ from the stored ones by up to {apart:.1e} \
+                     of {size:.1e}; choose another folder"
+                );
+                Err(Error::data(self.file(number, run).display().to_string(), reason))
+            }
+        }
     }
 
     pub(super) fn store(&self, number: usize, run: usize, positions: &[i64], outcome: &Outcome) -> Result<()> {
@@ -155,17 +165,31 @@ fn difference(path: &str, there: &Value, here: &Value) -> Option<String> {
                 difference(&below(name), &value(a), &value(b))
             })
         }
+        (Value::Array(a), Value::Array(b)) if path.starts_with("untrained") && !a.iter().chain(b).any(Value::is_array) => {
+            apart(a, b).map(|how| format!("{path} {how}"))
+        }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             a.iter().zip(b).enumerate().find_map(|(at, (a, b))| difference(&below(&at.to_string()), a, b))
         }
         (Value::Number(a), Value::Number(b)) => {
             let (x, y) = (a.as_f64().unwrap_or(f64::NAN), b.as_f64().unwrap_or(f64::NAN));
-            // Fresh weights may differ in their last bits on another processor.
-            let room = if path.starts_with("untrained") { 1e-3 } else { 1e-12 };
             let exact = a.is_u64() && b.is_u64();
-            let equal = if exact { a == b } else { (x - y).abs() <= room * x.abs().max(y.abs()) };
+            let equal = if exact { a == b } else { (x - y).abs() <= 1e-12 * x.abs().max(y.abs()) };
             (!equal).then(|| format!("{path} is {a} there and {b} here"))
         }
         _ => (there != here).then(|| format!("{path} is {there} there and {here} here")),
     }
+}
+
+/// How two vectors of numbers, null where not finite, differ by more than rounding.
+fn apart(there: &[Value], here: &[Value]) -> Option<String> {
+    let finite = |values: &[Value]| values.iter().map(Value::as_f64).collect::<Vec<_>>();
+    let (a, b) = (finite(there), finite(here));
+    if a.len() != b.len() || a.iter().zip(&b).any(|(a, b)| a.is_some() != b.is_some()) {
+        return Some("has other numbers that are not finite".into());
+    }
+    let pairs = || a.iter().zip(&b).filter_map(|(a, b)| Some(((*a)?, (*b)?)));
+    let largest = pairs().map(|(a, b)| a.abs().max(b.abs())).fold(0.0, f64::max);
+    let (a, b) = pairs().max_by(|(a, b), (c, d)| (a - b).abs().total_cmp(&(c - d).abs()))?;
+    ((a - b).abs() > ROOM * largest).then(|| format!("has {a} there and {b} here"))
 }

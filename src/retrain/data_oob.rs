@@ -36,7 +36,7 @@ impl DataOob {
     pub fn of(retrained: &Retrained) -> Result<Valuation> {
         let subsets = retrained.subsets();
         let (tests, trains) = (retrained.side(), subsets.side());
-        if tests.examples()? != trains.examples()? || tests.inputs != trains.inputs {
+        if tests.examples()? != trains.examples()? || tests.digests != trains.digests {
             let reason = "expected measurements of the train examples; see Retrained::measured_on";
             return Err(Error::data("retrained", reason));
         }

@@ -117,8 +117,8 @@ impl DataShapley {
     /// Errors: [`Error::Option`]; what [`Retraining::run`] says.
     pub fn score(&self, task: &Task, train: &Dataset, test: &Dataset) -> Result<Shapley> {
         let walked = self.walk(train.len(), &mut |sets| self.measure(task, train, test, sets))?;
-        let (test_inputs, train_inputs) = (test.digest(), train.digest());
-        let sides = (Side { frame: test.frame(), inputs: &test_inputs }, Side { frame: train.frame(), inputs: &train_inputs });
+        let digests = (test.digests()?, train.digests()?);
+        let sides = (Side { frame: test.frame(), digests: &digests.0 }, Side { frame: train.frame(), digests: &digests.1 });
         let name = match self.semivalue {
             Semivalue::Shapley => "Data Shapley".to_string(),
             Semivalue::Beta { alpha, beta } => format!("Beta({alpha}, {beta}) Shapley"),
@@ -153,9 +153,9 @@ impl DataShapley {
             };
             sets.iter().map(|(number, _)| untrained(*number)).collect::<Result<Vec<_>>>()?
         } else {
-            let named = sets.iter().map(|(number, set)| (format!("{size} of permutation {number}"), set.clone())).collect();
+            let named = sets.iter().map(|(number, set)| (format!("{size} of permutation {number}"), set.clone()));
             let numbers = sets.iter().map(|(number, _)| *number).collect();
-            let subsets = Subsets::of(train, named)?.numbered(numbers);
+            let subsets = Subsets::of(train, sets.len(), named)?.numbered(numbers);
             let cache = self.retraining.cache.as_ref().map(|folder| folder.join(format!("size-{size:05}")));
             let retraining = Retraining { cache, keep_checkpoints: false, ..self.retraining.clone() };
             let values = retraining.run(task, train, test, &subsets)?.mean()?;

@@ -54,7 +54,7 @@ impl EmpiricalInfluence {
         };
         let positions = some.examples().iter().map(place).collect::<Result<Vec<_>>>()?;
         let rows = Inclusion::of(retrained.subsets(), &positions)?.contrast(&with_overall(retrained)?)?;
-        let digest = some.digest();
-        Estimated::new(rows, "Empirical influence", &retrained.side(), &Side { frame: some.frame(), inputs: &digest })
+        let digests = some.digests()?;
+        Estimated::new(rows, "Empirical influence", &retrained.side(), &Side { frame: some.frame(), digests: &digests })
     }
 }

@@ -24,10 +24,12 @@ mod leave_one_out;
 mod newton;
 mod one_step;
 mod permutations;
+mod probe;
 mod retrained;
 mod retraining;
 mod semivalue;
 mod subsets;
+mod threads;
 mod trajectory;
 mod valuation;
 

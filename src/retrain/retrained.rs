@@ -28,7 +28,8 @@ pub struct Retrained {
     values: Tensor,
     subsets: Subsets,
     test: DataFrame,
-    test_inputs: String,
+    /// Digest of each.
+    test_digests: Vec<i64>,
     measurement: String,
     checkpoints: Vec<Checkpoint>,
 }
@@ -39,7 +40,7 @@ impl Clone for Retrained {
             values: self.values.shallow_clone(),
             subsets: self.subsets.clone(),
             test: self.test.clone(),
-            test_inputs: self.test_inputs.clone(),
+            test_digests: self.test_digests.clone(),
             measurement: self.measurement.clone(),
             checkpoints: self.checkpoints.clone(),
         }
@@ -70,12 +71,12 @@ impl Retrained {
         if !all_finite(&values) {
             return Err(Error::numerical("retraining", "a measurement is NaN or infinite"));
         }
-        let (test, test_inputs) = (test.frame().clone(), test.digest());
+        let (test, test_digests) = (test.frame().clone(), test.digests()?);
         Ok(Retrained {
             values,
             subsets: subsets.clone(),
             test,
-            test_inputs,
+            test_digests,
             measurement: "measurement".into(),
             checkpoints: Vec::new(),
         })
@@ -171,6 +172,6 @@ impl Retrained {
 
     /// The test examples, for comparison with those of scores.
     pub(crate) fn side(&self) -> Side<'_> {
-        Side { frame: &self.test, inputs: &self.test_inputs }
+        Side { frame: &self.test, digests: &self.test_digests }
     }
 }

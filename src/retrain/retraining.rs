@@ -9,6 +9,7 @@ use tch::Tensor;
 use super::cache::{Cache, Provenance};
 use super::retrained::Retrained;
 use super::subsets::Subsets;
+use super::threads::Threads;
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
@@ -29,7 +30,7 @@ const MOST: usize = 16;
 /// Parts: `trainer` trains each network as it would alone: same initial weights, batches and steps, to rounding. Small networks of
 /// linear layers are trained as stacks, each operation serving all of a stack; every processor core trains its own.
 /// The weights of a subset and run follow from `trainer.seed`, the subset's number and the run; which others are trained, in which
-/// order and on how many threads, changes no bit of them.
+/// order and on how many threads, changes them by no more than rounding.
 /// Cost: `subsets · runs` trainings; memory for a stack of networks per core.
 /// Defaults: one run, weights thrown away after measuring, nothing on disk.
 /// Misleads: one run per subset carries the noise of training; more runs average it away, slowly.
@@ -80,7 +81,7 @@ struct Job {
     place: usize,
     number: usize,
     run: usize,
-    positions: Vec<i64>,
+    size: usize,
 }
 
 /// The last weights and what they measure on the test set, `[n_test]`.
@@ -132,18 +133,24 @@ impl Retraining {
         let provenance = || Provenance::new(&self.trainer_of(0, 0), self.trainer.seed, &task, train, test);
         let cache = self.cache.as_ref().map(|folder| Cache::open(folder, &provenance()?)).transpose()?;
         let (mut done, mut jobs) = (Vec::new(), Vec::new());
-        for (place, &number) in subsets.numbers().iter().enumerate() {
-            let positions: Vec<i64> = subsets.positions(place)?.into_iter().map(|at| at as i64).collect();
+        for (place, (&number, size)) in subsets.numbers().iter().zip(subsets.sizes()?).enumerate() {
             for run in 0..self.runs {
-                let known = cache.as_ref().map(|cache| cache.load(number, run, &positions, test.len())).transpose()?.flatten();
+                let known = match &cache {
+                    Some(cache) => cache.load(number, run, || positions(subsets, place), test.len())?,
+                    None => None,
+                };
                 match known.filter(|outcome| !self.keep_checkpoints || outcome.checkpoint.is_some()) {
                     Some(outcome) => done.push((place, run, outcome)),
-                    None => jobs.push(Job { place, number, run, positions: positions.clone() }),
+                    None => jobs.push(Job { place, number, run, size }),
                 }
             }
         }
+        // Of all kept weights one is measured again: it is the same network, so the others are.
+        if let (Some(cache), Some((place, run, known))) = (&cache, done.iter().find(|(_, _, known)| known.checkpoint.is_some())) {
+            cache.check((subsets.numbers()[*place], *run), known, &task, test)?;
+        }
         if !jobs.is_empty() {
-            done.extend(self.train(&task, train, test, jobs, cache.as_ref())?);
+            done.extend(self.train(&task, (train, test, subsets), jobs, cache.as_ref())?);
         }
         done.sort_unstable_by_key(|(place, run, _)| (*place, *run));
         let values: Vec<&Tensor> = done.iter().map(|(_, _, outcome)| &outcome.values).collect();
@@ -166,16 +173,15 @@ impl Retraining {
     fn train(
         &self,
         task: &Task,
-        train: &Dataset,
-        test: &Dataset,
+        (train, test, subsets): (&Dataset, &Dataset, &Subsets),
         jobs: Vec<Job>,
         cache: Option<&Cache>,
     ) -> Result<Vec<(usize, usize, Outcome)>> {
-        let before = tch::get_num_threads();
-        let threads = self.threads.unwrap_or(before.max(1) as usize).min(jobs.len());
+        let number = Threads::new();
+        let threads = self.threads.unwrap_or(number.before.max(1) as usize).min(jobs.len());
         let stacked = self.side_by_side != Some(1) && stacks(task, train)?;
         let most = if stacked { self.side_by_side.unwrap_or(room(&self.trainer, task, train)?) } else { 1 };
-        let total = jobs.iter().map(|job| self.trainer.steps(job.positions.len()) as u64).sum();
+        let total = jobs.iter().map(|job| self.trainer.steps(job.size) as u64).sum();
         let stacks = into_stacks(jobs, most, threads);
         let shared = Shared {
             stacks: Mutex::new(stacks.into_iter()),
@@ -186,11 +192,12 @@ impl Retraining {
         let outcomes: Vec<Result<()>> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads)
                 .map(|_| {
-                    let (task, train, test, shared) = (task.clone(), train.clone(), test.clone(), &shared);
+                    let (task, train, test, subsets) = (task.clone(), train.clone(), test.clone(), subsets.clone());
+                    let shared = &shared;
                     scope.spawn(move || {
                         // One thread each: the networks are too small to be shared out.
                         tch::set_num_threads(1);
-                        let outcome = self.work(&task, &train, &test, stacked, cache, shared);
+                        let outcome = self.work(&task, (&train, &test, &subsets), stacked, cache, shared);
                         shared.failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
                         outcome
                     })
@@ -201,7 +208,7 @@ impl Retraining {
             };
             workers.into_iter().map(ended).collect()
         });
-        tch::set_num_threads(before);
+        drop(number);
         outcomes.into_iter().collect::<Result<()>>()?;
         Ok(shared.done.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
@@ -210,8 +217,7 @@ impl Retraining {
     fn work(
         &self,
         task: &Task,
-        train: &Dataset,
-        test: &Dataset,
+        (train, test, subsets): (&Dataset, &Dataset, &Subsets),
         stacked: bool,
         cache: Option<&Cache>,
         shared: &Shared,
@@ -220,26 +226,30 @@ impl Retraining {
             let Some(jobs) = locked(&shared.stacks).next() else { break };
             let seeds: Vec<u64> = jobs.iter().map(|job| self.trainer_of(job.number, job.run).seed).collect();
             let learner = if stacked { Learner::stacked(task, &seeds)? } else { Learner::alone(task, seeds[0])? };
-            let positions: Vec<Vec<i64>> = jobs.iter().map(|job| job.positions.clone()).collect();
+            let positions = jobs.iter().map(|job| positions(subsets, job.place)).collect::<Result<Vec<_>>>()?;
             let trainer = self.trainer_of(0, 0);
             let mut count = |_: &Step| {
                 locked(&shared.progress).add(jobs.len() as u64);
                 Ok(None)
             };
             let kept = guarded(|| trainer.fit(&learner, train, &positions, &mut count))?;
-            for (job, checkpoint) in jobs.iter().zip(kept.into_iter().flatten()) {
+            for ((job, checkpoint), positions) in jobs.iter().zip(kept.into_iter().flatten()).zip(&positions) {
                 let values = Snapshot::new(task, &checkpoint)?.measure(Of::Measurement, test)?;
                 let hint = format!("the measurement of a test example is NaN or infinite for subset {}", job.number);
                 let outcome = guarded(|| Ok(Outcome { values: finite("retraining", values, &hint)?, checkpoint: None }))?;
                 let outcome = Outcome { checkpoint: self.keep_checkpoints.then_some(checkpoint), ..outcome };
                 if let Some(cache) = cache {
-                    cache.store(job.number, job.run, &job.positions, &outcome)?;
+                    cache.store(job.number, job.run, positions, &outcome)?;
                 }
                 locked(&shared.done).push((job.place, job.run, outcome));
             }
         }
         Ok(())
     }
+}
+
+fn positions(subsets: &Subsets, place: usize) -> Result<Vec<i64>> {
+    Ok(subsets.positions(place)?.into_iter().map(|at| at as i64).collect())
 }
 
 /// How many networks the cache of a core has room for.
@@ -252,12 +262,12 @@ pub(super) fn room(trainer: &Trainer, task: &Task, train: &Dataset) -> Result<us
 
 /// Networks whose subsets are equally large, `most` at a time, and no fewer stacks than threads where there are enough.
 fn into_stacks(mut jobs: Vec<Job>, most: usize, threads: usize) -> Vec<Vec<Job>> {
-    jobs.sort_by_key(|job| job.positions.len());
+    jobs.sort_by_key(|job| job.size);
     let most = most.min(jobs.len().div_ceil(threads)).max(1);
     let mut stacks: Vec<Vec<Job>> = Vec::new();
     for job in jobs {
         match stacks.last_mut() {
-            Some(last) if last.len() < most && last[0].positions.len() == job.positions.len() => last.push(job),
+            Some(last) if last.len() < most && last[0].size == job.size => last.push(job),
             _ => stacks.push(vec![job]),
         }
     }

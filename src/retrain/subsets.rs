@@ -1,15 +1,16 @@
-use std::collections::HashMap;
-
 use polars::df;
 use polars::prelude::{DataFrame, DataType};
 use rand::Rng;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::frame::column;
 use crate::random::{self, Purpose};
 use crate::scores::Side;
+
+/// Bytes of masks at most: one for each subset and example.
+const MOST: usize = 1 << 30;
 
 /// Which train examples each retraining sees.
 ///
@@ -32,8 +33,8 @@ pub struct Subsets {
     /// Metadata of the train examples.
     frame: DataFrame,
     labels: Option<Vec<i64>>,
-    /// Digest of their inputs.
-    inputs: String,
+    /// Digest of each.
+    digests: Vec<i64>,
 }
 
 impl Clone for Subsets {
@@ -44,7 +45,7 @@ impl Clone for Subsets {
             names: self.names.clone(),
             frame: self.frame.clone(),
             labels: self.labels.clone(),
-            inputs: self.inputs.clone(),
+            digests: self.digests.clone(),
         }
     }
 }
@@ -62,7 +63,7 @@ impl Subsets {
     pub fn fraction(train: &Dataset, fraction: f64, count: usize, seed: u64) -> Result<Subsets> {
         let (n, size) = (train.len(), size_of(train, fraction, count)?);
         let draw = |index| random::sample(n, size, seed, Purpose::Subset, index);
-        Subsets::of(train, (0..count as u64).map(|index| (format!("random {index}"), draw(index))).collect())
+        Subsets::of(train, count, (0..count as u64).map(|index| (format!("random {index}"), draw(index))))
     }
 
     /// `count` random subsets that hold each example with this probability, whatever else they hold, so that sizes vary.
@@ -87,7 +88,7 @@ impl Subsets {
                 }
             }
         };
-        Subsets::of(train, (0..count as u64).map(|index| (format!("independent {index}"), draw(index))).collect())
+        Subsets::of(train, count, (0..count as u64).map(|index| (format!("independent {index}"), draw(index))))
     }
 
     /// The same with `fraction` of each class, so that no class is missing by chance; sizes add up to `⌊fraction · n⌋`.
@@ -96,27 +97,32 @@ impl Subsets {
     pub fn stratified(train: &Dataset, fraction: f64, count: usize, seed: u64) -> Result<Subsets> {
         let (n, size) = (train.len(), size_of(train, fraction, count)?);
         let labels = train.labels().ok_or_else(|| Error::data(train.name(), "strata need one class label per example"))?;
-        let quota = quota(&labels, fraction, size);
+        let (strata, quota) = quota(&labels, fraction, size);
         let draw = |index| {
             let mut left = quota.clone();
             let mut order = random::permutation(n, seed, Purpose::Subset, index);
             order.retain(|&at| {
-                let left = &mut left[labels[at] as usize];
+                let left = &mut left[strata[at]];
                 let wanted = *left > 0;
                 *left -= usize::from(wanted);
                 wanted
             });
             order
         };
-        Subsets::of(train, (0..count as u64).map(|index| (format!("stratified {index}"), draw(index))).collect())
+        Subsets::of(train, count, (0..count as u64).map(|index| (format!("stratified {index}"), draw(index))))
     }
 
     /// All examples but one, for the examples at these positions.
+    ///
+    /// Errors: [`Error::Data`] for no position or one outside, or for so many that their masks, a byte for each subset and example,
+    /// do not fit into a gibibyte: go through the positions in parts.
     pub fn leave_one_out(train: &Dataset, positions: &[usize]) -> Result<Subsets> {
-        let ids = train.select(positions)?.examples();
+        let all = train.examples();
+        if let Some(outside) = positions.iter().find(|&&at| at >= train.len()) {
+            return Err(Error::data(train.name(), format!("position {outside} is outside its {} examples", train.len())));
+        }
         let without = |&out: &usize| (0..train.len()).filter(|&at| at != out).collect();
-        let named = positions.iter().zip(ids);
-        Subsets::of(train, named.map(|(out, id)| (format!("without {id}"), without(out))).collect())
+        Subsets::of(train, positions.len(), positions.iter().map(|out| (format!("without {}", all[*out]), without(out))))
     }
 
     /// All examples but one group, for each value of a metadata column in ascending order.
@@ -130,7 +136,7 @@ impl Subsets {
             return Err(Error::data(by, format!("expected at least two groups, got {}", groups.len())));
         }
         let without = |group: &str| (0..train.len()).filter(|&at| values[at] != group).collect();
-        Subsets::of(train, groups.iter().map(|group| (format!("without {by} {group}"), without(group))).collect())
+        Subsets::of(train, groups.len(), groups.iter().map(|group| (format!("without {by} {group}"), without(group))))
     }
 
     /// Subsets made elsewhere: masks `[subsets, n]`, where what is not zero is in.
@@ -139,28 +145,36 @@ impl Subsets {
         if masks.dim() != 2 || masks.size()[1] != n as i64 {
             return Err(Error::shape("masks", format!("[subsets, {n}]"), format!("{:?}", masks.size())));
         }
-        let inside = guarded(|| Ok(Vec::<i64>::try_from(&masks.not_equal(0.0).to_kind(Kind::Int64).contiguous().view([-1]))?))?;
-        let chosen = |row: &[i64]| (0..n).filter(|&at| row[at] != 0).collect();
-        Subsets::of(train, inside.chunks(n).enumerate().map(|(at, row)| (format!("given {at}"), chosen(row))).collect())
+        let count = masks.size()[0] as usize;
+        check_count(count, n)?;
+        let masks = guarded(|| Ok(masks.detach().not_equal(0.0).contiguous()))?;
+        Subsets::masked(train, masks, (0..count).map(|at| format!("given {at}")).collect())
     }
 
-    pub(crate) fn of(train: &Dataset, subsets: Vec<(String, Vec<usize>)>) -> Result<Subsets> {
+    /// One subset at a time becomes a row of the masks.
+    pub(crate) fn of(train: &Dataset, count: usize, subsets: impl Iterator<Item = (String, Vec<usize>)>) -> Result<Subsets> {
         let n = train.len();
-        if subsets.is_empty() {
-            return Err(Error::data("subsets", "expected at least one subset, got none"));
-        }
-        let mut names = Vec::with_capacity(subsets.len());
-        let mut inside = vec![false; n * subsets.len()];
-        for (row, (name, positions)) in subsets.into_iter().enumerate() {
-            if positions.is_empty() {
-                return Err(Error::data(format!("subset {name}"), "expected at least one example, got none"));
-            }
-            positions.iter().for_each(|&at| inside[row * n + at] = true);
+        check_count(count, n)?;
+        let masks = guarded(|| Ok(Tensor::f_zeros([count as i64, n as i64], (Kind::Bool, Device::Cpu))?))?;
+        let (mut names, mut inside) = (Vec::with_capacity(count), vec![false; n]);
+        for (row, (name, positions)) in subsets.enumerate() {
+            inside.fill(false);
+            positions.iter().for_each(|&at| inside[at] = true);
+            guarded(|| {
+                masks.get(row as i64).copy_(&Tensor::from_slice(&inside));
+                Ok(())
+            })?;
             names.push(name);
         }
-        let masks = guarded(|| Ok(Tensor::from_slice(&inside).view([names.len() as i64, n as i64])))?;
+        Subsets::masked(train, masks, names)
+    }
+
+    fn masked(train: &Dataset, masks: Tensor, names: Vec<String>) -> Result<Subsets> {
+        if let Some(empty) = sizes(&masks)?.iter().position(|&size| size == 0) {
+            return Err(Error::data(format!("subset {}", names[empty]), "expected at least one example, got none"));
+        }
         let numbers = (0..names.len()).collect();
-        Ok(Subsets { masks, numbers, names, frame: train.frame().clone(), labels: train.labels(), inputs: train.digest() })
+        Ok(Subsets { masks, numbers, names, frame: train.frame().clone(), labels: train.labels(), digests: train.digests()? })
     }
 
     /// The same with other numbers, for subsets that share their seeds.
@@ -208,6 +222,11 @@ impl Subsets {
         Ok(inside.into_iter().map(|at| at as usize).collect())
     }
 
+    /// How many examples each subset has.
+    pub(super) fn sizes(&self) -> Result<Vec<usize>> {
+        sizes(&self.masks)
+    }
+
     /// The subsets at these places, with their numbers: a part of the work, or the first few.
     pub fn select(&self, places: &[usize]) -> Result<Subsets> {
         if places.is_empty() {
@@ -247,9 +266,15 @@ impl Subsets {
         Ok(df!("subset" => numbers, "name" => self.names.clone(), "size" => sizes, "missing" => missing)?)
     }
 
+    /// The same, all with one number: networks that start alike.
+    pub(crate) fn of_one_number(mut self, number: usize) -> Subsets {
+        self.numbers.fill(number);
+        self
+    }
+
     /// The train examples, for comparison with those of scores.
     pub(crate) fn side(&self) -> Side<'_> {
-        Side { frame: &self.frame, inputs: &self.inputs }
+        Side { frame: &self.frame, digests: &self.digests }
     }
 }
 
@@ -260,24 +285,49 @@ fn size_of(train: &Dataset, fraction: f64, count: usize) -> Result<usize> {
     if count == 0 {
         return Err(Error::option("Subsets.count", "at least 1", count));
     }
-    match (fraction * train.len() as f64).floor() as usize {
+    // A whole number of examples stays whole: 0.29 · 100 is 28.999… in floating point.
+    match (fraction * train.len() as f64 + 1e-9).floor() as usize {
         0 => Err(Error::option("Subsets.fraction", format!("at least one of {} examples", train.len()), fraction)),
         size => Ok(size),
     }
 }
 
-/// How many of each class, adding up to `size`: the largest remainders get what rounding leaves over.
-fn quota(labels: &[i64], fraction: f64, size: usize) -> Vec<usize> {
-    let mut counts: HashMap<i64, usize> = HashMap::new();
-    labels.iter().for_each(|&label| *counts.entry(label).or_default() += 1);
-    let classes = labels.iter().max().map_or(0, |&largest| largest as usize + 1);
-    let exact: Vec<f64> = (0..classes).map(|c| fraction * counts.get(&(c as i64)).copied().unwrap_or(0) as f64).collect();
-    let mut quota: Vec<usize> = exact.iter().map(|share| share.floor() as usize).collect();
-    let mut order: Vec<usize> = (0..classes).collect();
-    order.sort_by(|&a, &b| exact[b].fract().total_cmp(&exact[a].fract()).then(a.cmp(&b)));
+/// The class of each example, counted from 0 in the order of the labels, and how many of each class are drawn, adding up to `size`:
+/// the largest remainders get what rounding leaves over.
+fn quota(labels: &[i64], fraction: f64, size: usize) -> (Vec<usize>, Vec<usize>) {
+    let mut classes = labels.to_vec();
+    classes.sort_unstable();
+    classes.dedup();
+    let strata: Vec<usize> = labels.iter().map(|&label| classes.partition_point(|&class| class < label)).collect();
+    let mut counts = vec![0usize; classes.len()];
+    strata.iter().for_each(|&class| counts[class] += 1);
+    let exact: Vec<f64> = counts.iter().map(|&count| fraction * count as f64).collect();
+    let mut quota: Vec<usize> = exact.iter().map(|share| (share + 1e-9).floor() as usize).collect();
+    let rest = |class: usize| exact[class] - quota[class] as f64;
+    let mut order: Vec<usize> = (0..classes.len()).collect();
+    order.sort_by(|&a, &b| rest(b).total_cmp(&rest(a)).then(a.cmp(&b)));
     let left = size.saturating_sub(quota.iter().sum());
     order.iter().take(left).for_each(|&class| quota[class] += 1);
-    quota
+    (strata, quota)
+}
+
+fn check_count(count: usize, n: usize) -> Result<()> {
+    let most = MOST / n;
+    match count {
+        0 => Err(Error::data("subsets", "expected at least one subset, got none")),
+        count if count > most => {
+            let bytes = count as f64 * n as f64 / 1e9;
+            let reason = format!("{count} subsets of {n} examples need {bytes:.1} GB of masks; ask for at most {most} at a time");
+            Err(Error::data("subsets", reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How many examples each row has.
+fn sizes(masks: &Tensor) -> Result<Vec<usize>> {
+    let sizes = guarded(|| Ok(Vec::<i64>::try_from(&masks.sum_dim_intlist([1i64].as_slice(), false, Kind::Int64))?))?;
+    Ok(sizes.into_iter().map(|size| size as usize).collect())
 }
 
 /// Numbers before texts, by value.

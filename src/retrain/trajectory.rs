@@ -47,7 +47,8 @@ impl TrajectoryLeaveOneOut {
     /// Scores `[n_test, k]` of the train examples at these `k` positions, mean over the task's runs; their train side is
     /// `train.select(positions)`.
     ///
-    /// Errors: as of [`Task::train`]; [`Error::Data`] for no position or one outside.
+    /// Errors: as of [`Task::train`]; [`Error::Data`] for no position or one outside; [`Error::Checkpoint`] where `trainer` does not
+    /// lead to the task's last weights of a run, or a run has no checkpoint.
     pub fn score(&self, task: &Task, train: &Dataset, test: &Dataset, positions: &[usize]) -> Result<Scores> {
         let chosen = train.select(positions)?;
         let runs = task.runs();
@@ -61,7 +62,8 @@ impl TrajectoryLeaveOneOut {
         let together = if stacked { room(&self.trainer, task, train)?.clamp(2, MOST) - 1 } else { 1 };
         let mut progress = Progress::new("trajectory leave-one-out", (positions.len() * runs.len()) as u64);
         for &run in &runs {
-            let alone = if stacked { None } else { Some(self.measured(task, train, test, run, &[-1])?) };
+            let whole = self.repeated(task, train, run)?;
+            let alone = if stacked { None } else { Some(end(task, &whole, test)?.unsqueeze(1)) };
             for (chunk, some) in positions.chunks(together).enumerate() {
                 let without = some.iter().map(|&position| position as i64);
                 let without: Vec<i64> = alone.is_none().then_some(-1).into_iter().chain(without).collect();
@@ -83,6 +85,20 @@ impl TrajectoryLeaveOneOut {
         Scores::new(values, "Trajectory leave-one-out", test, &chosen)
     }
 
+    /// A run of the task again, without leaving out any example.
+    fn repeated(&self, task: &Task, train: &Dataset, run: usize) -> Result<Vec<Checkpoint>> {
+        let repeated = guarded(|| self.trainer.run(task, train, run, &mut |_| Ok(None)))?;
+        let ends = task.checkpoints().iter().filter(|c| c.run == run).max_by_key(|c| c.step).zip(repeated.last());
+        let (expected, last) = ends.ok_or_else(|| Error::checkpoint("task", format!("run {run} has no checkpoint")))?;
+        match difference(expected, last)? {
+            None => Ok(repeated),
+            Some(what) => {
+                let hint = "TrajectoryLeaveOneOut.trainer is not how this run was trained on these examples";
+                Err(Error::checkpoint(expected.name(), format!("{what}; {hint}")))
+            }
+        }
+    }
+
     /// The measurement of the test examples after runs without an example each, −1 for none: `[m, k]`, float64.
     fn measured(&self, task: &Task, train: &Dataset, test: &Dataset, run: usize, without: &[i64]) -> Result<Tensor> {
         self.trainer.check()?;
@@ -99,11 +115,34 @@ impl TrajectoryLeaveOneOut {
                 let batch = step.batch.view([without.len() as i64, -1]);
                 Ok(Some(batch.not_equal_tensor(&left_out).to_kind(Kind::Float).view([-1])))
             })?;
-            let measure = |kept: &Vec<Checkpoint>| {
-                let last = kept.last().ok_or_else(|| Error::checkpoint("task", "training kept none"))?;
-                Ok(Snapshot::new(task, last)?.measure(Of::Measurement, test)?.to_kind(Kind::Double))
-            };
-            Ok(Tensor::stack(&kept.iter().map(measure).collect::<Result<Vec<_>>>()?, 1))
+            Ok(Tensor::stack(&kept.iter().map(|kept| end(task, kept, test)).collect::<Result<Vec<_>>>()?, 1))
         })
     }
+}
+
+/// The measurement of the test examples with the last weights, `[m]`, float64.
+fn end(task: &Task, kept: &[Checkpoint], test: &Dataset) -> Result<Tensor> {
+    let last = kept.last().ok_or_else(|| Error::checkpoint("task", "training kept none"))?;
+    let values = Snapshot::new(task, last)?.measure(Of::Measurement, test)?;
+    guarded(|| Ok(values.to_kind(Kind::Double)))
+}
+
+/// The first thing by which a repeated run ends elsewhere, other than by rounding on another processor.
+fn difference(expected: &Checkpoint, repeated: &Checkpoint) -> Result<Option<String>> {
+    if expected.step != repeated.step {
+        return Ok(Some(format!("repeated, the run ends at step {}", repeated.step)));
+    }
+    for (name, there) in expected.tensors() {
+        let Some(here) = repeated.tensor(name).filter(|here| here.size() == there.size()) else {
+            return Ok(Some(format!("the repeated run has no {name} of shape {:?}", there.size())));
+        };
+        let (apart, size) = guarded(|| {
+            let (here, there) = (here.to_kind(Kind::Double), there.to_kind(Kind::Double));
+            Ok(((here - &there).abs().max().double_value(&[]), there.abs().max().double_value(&[])))
+        })?;
+        if apart.is_nan() || apart > 1e-4 * size {
+            return Ok(Some(format!("{name} differs from that of the repeated run by {apart:.1e}")));
+        }
+    }
+    Ok(None)
 }

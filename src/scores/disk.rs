@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::Scores;
+use super::align::check_same;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::file::{read_json, write_aside, write_json};
@@ -18,30 +19,21 @@ pub(super) struct About {
     pub(super) method: String,
     pub(super) test: Vec<u32>,
     pub(super) train: Vec<u32>,
-    /// Digests of the inputs, since ids alone are 0, 1, 2, … for every dataset.
-    pub(super) test_inputs: String,
-    pub(super) train_inputs: String,
+    /// Digest of each example's input and target, since ids alone are 0, 1, 2, … for every dataset.
+    pub(super) test_digests: Vec<i64>,
+    pub(super) train_digests: Vec<i64>,
 }
 
 impl About {
-    pub(super) fn new(method: String, test: &Dataset, train: &Dataset) -> About {
-        let (test_inputs, train_inputs) = (test.digest(), train.digest());
-        About { method, test: test.examples(), train: train.examples(), test_inputs, train_inputs }
+    pub(super) fn new(method: String, test: &Dataset, train: &Dataset) -> Result<About> {
+        let (test_digests, train_digests) = (test.digests()?, train.digests()?);
+        Ok(About { method, test: test.examples(), train: train.examples(), test_digests, train_digests })
     }
 
     /// That these are the examples the scores are about.
     pub(super) fn check(&self, name: &str, test: &Dataset, train: &Dataset) -> Result<()> {
-        let sides = [("test", &self.test, &self.test_inputs, test), ("train", &self.train, &self.train_inputs, train)];
-        for (side, ids, inputs, given) in sides {
-            if *ids != given.examples() {
-                let reason = format!("its {side} examples are not the given ones ({} ids against {})", ids.len(), given.len());
-                return Err(Error::data(name, reason));
-            }
-            if *inputs != given.digest() {
-                return Err(Error::data(name, format!("its {side} examples have the given ids, but other inputs")));
-            }
-        }
-        Ok(())
+        check_same(name, "test", (&self.test, &self.test_digests), test)?;
+        check_same(name, "train", (&self.train, &self.train_digests), train)
     }
 }
 

@@ -10,26 +10,18 @@ use crate::store::{Stored, StoredRows};
 impl Snapshot {
     /// Recorded gradients of a dataset, if there are any.
     pub(crate) fn stored(&self, of: Of, data: &Dataset) -> Option<Stored<'_>> {
-        self.stores.iter().find_map(|store| store.gradients(self.number(of), data, &self.layout))
+        self.stores.iter().find_map(|store| store.gradients(self, of, data))
     }
 
     /// Recorded features of a dataset, `[n, k]`; `None` where the task has no features of it.
     ///
-    /// `projection` is the name of the projection and `member` what it was fitted with: the position of the checkpoint in the task that
-    /// recorded. Errors: [`Error::Data`] if there are features of these examples, but by other projections.
+    /// `projection` is the name of the projection and `member` what it was fitted with: [`Task::member`](crate::Task::member) of the task
+    /// that recorded. Errors: [`Error::Data`] if there are features of these examples, but by other projections. Methods compute then.
     pub fn stored_features(&self, of: Of, data: &Dataset, projection: &str, member: u64) -> Result<Option<Tensor>> {
-        self.stored_rows(of, data, projection, member)?.map(|rows| rows(0, data.len() as i64)).transpose()
-    }
-
-    /// What reads the recorded features of some of the examples, from a first to before a last.
-    pub(crate) fn stored_rows(&self, of: Of, data: &Dataset, projection: &str, member: u64) -> Result<Option<StoredRows<'_>>> {
-        let mut others = Vec::new();
-        for (name, position, rows) in self.stores.iter().filter_map(|store| store.features(self.number(of), data)) {
-            if (name, position as u64) == (projection, member) {
-                return Ok(Some(rows));
-            }
-            others.push(format!("{name}, member {position}"));
+        if let Some(rows) = self.stored_rows(of, data, projection, member) {
+            return rows(0, data.len() as i64).map(Some);
         }
+        let others: Vec<String> = self.features(of, data).map(|(name, member, _)| format!("{name}, member {member}")).collect();
         match others.is_empty() {
             true => Ok(None),
             false => {
@@ -37,5 +29,14 @@ impl Snapshot {
                 Err(Error::data(data.name(), reason))
             }
         }
+    }
+
+    /// What reads the recorded features of some of the examples, from a first to before a last, if there are such features.
+    pub(crate) fn stored_rows(&self, of: Of, data: &Dataset, projection: &str, member: u64) -> Option<StoredRows<'_>> {
+        self.features(of, data).find(|(name, of, _)| (*name, *of) == (projection, member)).map(|(_, _, rows)| rows)
+    }
+
+    fn features(&self, of: Of, data: &Dataset) -> impl Iterator<Item = (&str, u64, StoredRows<'_>)> {
+        self.stores.iter().filter_map(move |store| store.features(self, of, data))
     }
 }

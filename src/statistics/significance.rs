@@ -11,6 +11,21 @@ pub fn p_of_correlation(r: f64, n: usize) -> Option<f64> {
     (n >= 3 && r.abs() <= 1.0).then(|| incomplete_beta((1.0 - r) * (1.0 + r), (n as f64 - 2.0) / 2.0))
 }
 
+/// The 97.5 % point of Student's t distribution with at least one degree of freedom.
+pub(crate) fn t_quantile(freedom: usize) -> f64 {
+    let freedom = freedom as f64;
+    // The p-value of t is an incomplete beta function of freedom / (freedom + t²), which rises from 0 to 1.
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        match incomplete_beta(middle, freedom / 2.0) < 0.05 {
+            true => low = middle,
+            false => high = middle,
+        }
+    }
+    (freedom * (1.0 - low) / low).sqrt()
+}
+
 /// Regularised incomplete beta function `I_x(a, 1/2)` by its continued fraction (Abramowitz and Stegun 26.5.8), evaluated from the
 /// front by Lentz's method.
 fn incomplete_beta(x: f64, a: f64) -> f64 {
@@ -54,4 +69,18 @@ fn ln_beta_half(a: f64) -> f64 {
         at += 1.0;
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::t_quantile;
+
+    #[test]
+    fn quantiles_are_scipys() {
+        for (freedom, expected) in
+            [(1, 12.706_204_736_432_095), (2, 4.302_652_729_911_275), (19, 2.093_024_054_408_263), (99, 1.984_216_951_508_684)]
+        {
+            assert!((t_quantile(freedom) - expected).abs() < 1e-9, "{freedom}: {}", t_quantile(freedom));
+        }
+    }
 }

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::digest;
+use super::probe::Probe;
 use super::recording::Recording;
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
+use crate::digest;
 use crate::error::{Error, Result};
 use crate::gradient::Layout;
 use crate::snapshot::Of;
@@ -27,6 +28,10 @@ pub(super) struct About {
     /// Name and shape of each trained parameter.
     pub parameters: Vec<(String, Vec<i64>)>,
     pub checkpoints: Vec<Weights>,
+    /// What the projection was fitted with at each checkpoint: [`Task::member`].
+    pub members: Vec<u64>,
+    /// Numbers of some gradients at each checkpoint.
+    pub probes: Vec<Probe>,
     /// Name of the dataset; not compared.
     pub dataset: String,
     pub examples: usize,
@@ -43,6 +48,12 @@ pub(super) struct About {
     pub batch: usize,
     pub part_rows: usize,
 }
+
+/// Ids of examples are 32 bits wide.
+const MOST_EXAMPLES: usize = u32::MAX as usize;
+
+/// More parts would take minutes to look for.
+const MOST_PARTS: usize = 10_000_000;
 
 /// One checkpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +89,7 @@ pub(super) fn number(task: &Task, of: Of) -> String {
 }
 
 impl About {
+    /// All but the probes, which take gradients.
     pub fn new(
         task: &Task,
         layout: &Layout,
@@ -93,6 +105,8 @@ impl About {
             number: number(task, recording.of),
             parameters: parameters(layout),
             checkpoints: task.checkpoints().iter().map(Weights::new).collect::<Result<_>>()?,
+            members: (0..task.checkpoints().len()).map(|at| task.member(at)).collect(),
+            probes: Vec::new(),
             dataset: train.name().into(),
             examples: train.len(),
             inputs: digest::of_tensor(train.inputs())?,
@@ -118,21 +132,28 @@ impl About {
         }
     }
 
-    /// Refuses a note that this version cannot read or that contradicts itself.
+    /// Refuses a note that this version cannot read, that contradicts itself, or whose sizes nothing has.
     pub fn check(&self, name: &str) -> Result<()> {
-        let sound = self.examples > 0
-            && self.part_rows > 0
-            && !self.checkpoints.is_empty()
+        if self.format != FORMAT {
+            let reason = format!("a store of format {FORMAT} is read, this one has format {}", self.format);
+            return Err(Error::data(name, reason));
+        }
+        let within = |what: &str, got: usize, most: usize| match (1..=most).contains(&got) {
+            true => Ok(()),
+            false => Err(Error::data(name, format!("store.json contradicts itself, {what}: expected 1 to {most}, got {got}"))),
+        };
+        within("examples", self.examples, MOST_EXAMPLES)?;
+        within("part_rows", self.part_rows, self.examples)?;
+        within("batch", self.batch, self.part_rows)?;
+        within("parts of all checkpoints", self.parts().saturating_mul(self.checkpoints.len()), MOST_PARTS)?;
+        let sound = self.members.len() == self.checkpoints.len()
+            && self.probes.len() == self.checkpoints.len()
+            && self.probes.iter().all(|probe| probe.is_sound(self.examples))
             && [of_name(Of::Objective), of_name(Of::Measurement)].contains(&self.of.as_str())
             && (self.kept == "features") == self.projection.is_some();
-        match (self.format == FORMAT, sound) {
-            (false, _) => {
-                Err(Error::data(name, format!("a store of format {FORMAT} is read, this one has format {}", self.format)))
-            }
-            (true, false) => {
-                Err(Error::data(name, "store.json contradicts itself (examples, parts, checkpoints, kind or projection)"))
-            }
-            (true, true) => Ok(()),
+        match sound {
+            true => Ok(()),
+            false => Err(Error::data(name, "store.json contradicts itself (members, probes, kind or projection)")),
         }
     }
 
@@ -158,7 +179,18 @@ impl About {
             ("examples computed at once", self.batch.to_string(), wanted.batch.to_string()),
             ("examples in a part", self.part_rows.to_string(), wanted.part_rows.to_string()),
         ];
-        options.into_iter().try_for_each(|(what, mine, theirs)| same(name, what, mine, theirs))
+        options.into_iter().try_for_each(|(what, mine, theirs)| same(name, what, mine, theirs))?;
+        if self.members != wanted.members {
+            return Err(differs(
+                name,
+                "members of the projection",
+                format!("{:?}", self.members),
+                format!("{:?}", wanted.members),
+            ));
+        }
+        // What is about to be recorded has no probes yet: see `probe::check_all`.
+        let mut probes = self.probes.iter().zip(&wanted.probes).zip(&self.checkpoints);
+        probes.try_for_each(|((mine, theirs), at)| mine.check_same(name, &at.name(), theirs))
     }
 
     pub fn check_number(&self, name: &str, of: &str, number: &str) -> Result<()> {

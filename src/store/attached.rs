@@ -1,22 +1,19 @@
 //! A store beside a task: whose gradients it can give instead of computing them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::Tensor;
 
+use super::Store;
 use super::about::{number, of_name, parameters};
-use super::{Store, digest};
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
-use crate::error::{Error, Result, guarded};
+use crate::digest;
+use crate::error::Result;
 use crate::gradient::{Gradients, Layout};
 use crate::measurement::Measurement;
-use crate::snapshot::{Snapshot, same};
+use crate::snapshot::{Of, Snapshot, same};
 use crate::task::Task;
-
-/// How far recorded numbers may be from computed ones, relative to the largest: rounding of float32, and of float16.
-const APART: f64 = 1e-3;
-const APART_HALF: f64 = 1e-2;
 
 /// The name of every measurement that gives itself none.
 const CLOSURE: &str = "closure";
@@ -29,6 +26,8 @@ pub(crate) struct Attached {
     number: Arc<dyn Measurement>,
     train: Dataset,
     checkpoints: Vec<(Checkpoint, usize)>,
+    /// Which other numbers of the same name have been found to be it, or not.
+    verdicts: Arc<Mutex<Vec<(Arc<dyn Measurement>, bool)>>>,
 }
 
 /// Features of the examples from a first to before a last, `[n, k]`.
@@ -62,8 +61,8 @@ impl Stored<'_> {
 }
 
 impl Attached {
-    /// Compares all that can be: the note, and a first and a last example computed anew, since two architectures may have the same
-    /// parameters and two closures the same name.
+    /// Compares all that can be: the note, and a few gradients, since two architectures may have the same parameters and two closures
+    /// the same name.
     pub fn new(store: &Store, task: &Task, train: &Dataset) -> Result<Attached> {
         let (name, about) = (store.name(), &store.about);
         store.whole()?;
@@ -75,33 +74,11 @@ impl Attached {
         about.check_data(&name, train.len(), &digests.0, &digests.1, &digests.2)?;
         let position = |checkpoint: &Checkpoint| Ok((checkpoint.clone(), about.position(&name, checkpoint)?));
         let checkpoints = task.checkpoints().iter().map(position).collect::<Result<Vec<_>>>()?;
+        for (at, (_, position)) in checkpoints.iter().enumerate() {
+            about.probes[*position].check(&name, &task.snapshot(at)?, about.of(), train)?;
+        }
         let number = first.number(about.of()).clone();
-        let attached = Attached { store: store.clone(), number, train: train.clone(), checkpoints };
-        if about.projection.is_none() {
-            for (at, (_, position)) in attached.checkpoints.iter().enumerate() {
-                attached.compare(&task.snapshot(at)?, *position)?;
-            }
-        }
-        Ok(attached)
-    }
-
-    /// Recorded gradients of two examples with computed ones.
-    fn compare(&self, snapshot: &Snapshot, position: usize) -> Result<()> {
-        for example in [0, self.train.len() as i64 - 1] {
-            let (inputs, targets) = self.train.slice(example, example + 1);
-            let stored = self.store.gradients(position, example, example + 1, snapshot.layout())?.dense()?;
-            let apart = guarded(|| {
-                let computed = Gradients::compute(snapshot, self.store.about.of(), &inputs, &targets)?.dense()?;
-                Ok((&stored - &computed).abs().max().double_value(&[]) / computed.abs().max().double_value(&[]).max(1e-6))
-            })?;
-            let most = if self.store.about.dtype == "float16" { APART_HALF } else { APART };
-            if apart.is_nan() || apart > most {
-                let reason = format!("made from something else, the gradient of example {example} at {}", snapshot.name());
-                let got = format!("one that is {apart:.1e} of its size away; look at the architecture and the measurement");
-                return Err(Error::data(self.store.name(), format!("{reason}: expected that of this task, got {got}")));
-            }
-        }
-        Ok(())
+        Ok(Attached { store: store.clone(), number, train: train.clone(), checkpoints, verdicts: Arc::default() })
     }
 
     /// Its part about one checkpoint, to travel with a snapshot.
@@ -110,37 +87,53 @@ impl Attached {
         Some(Attached { checkpoints: vec![found.clone()], ..self.clone() })
     }
 
-    /// Whether it is about this number of these examples.
-    fn is_of(&self, number: &Arc<dyn Measurement>, data: &Dataset) -> bool {
+    /// Whether it is about these examples.
+    fn is_about(&self, data: &Dataset) -> bool {
         let equal = |a: &Tensor, b: &Tensor| {
             a.kind() == b.kind()
                 && a.size() == b.size()
                 && (same(a, b) && a.stride() == b.stride() || a.f_equal(b).unwrap_or(false))
         };
-        let train = &self.train;
-        same_number(number, &self.number) && equal(train.inputs(), data.inputs()) && equal(train.targets(), data.targets())
+        equal(self.train.inputs(), data.inputs()) && equal(self.train.targets(), data.targets())
+    }
+
+    /// Whether a snapshot's number is the one it was made from: the same object, or another of that name, which says all settings, with
+    /// the same gradients. Closures have no names.
+    fn is_of(&self, snapshot: &Snapshot, of: Of) -> bool {
+        let number = snapshot.number(of);
+        if Arc::ptr_eq(number, &self.number) {
+            return true;
+        }
+        let name = number.name();
+        let Some((_, checkpoint)) = self.checkpoints.first().filter(|_| name == self.number.name() && !name.contains(CLOSURE))
+        else {
+            return false;
+        };
+        let verdicts = || self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, verdict)) = verdicts().iter().find(|(known, _)| Arc::ptr_eq(known, number)) {
+            return *verdict;
+        }
+        // What cannot be computed is not recorded either: whoever asked hears why.
+        let verdict = self.store.about.probes[*checkpoint].agrees(snapshot, of, &self.train).unwrap_or(false);
+        verdicts().push((number.clone(), verdict));
+        verdict
     }
 
     /// Gradients, if it holds those.
-    pub fn gradients<'a>(&'a self, number: &Arc<dyn Measurement>, data: &Dataset, layout: &'a Arc<Layout>) -> Option<Stored<'a>> {
-        let held = self.store.about.projection.is_none() && self.is_of(number, data);
+    pub fn gradients<'a>(&'a self, snapshot: &'a Snapshot, of: Of, data: &Dataset) -> Option<Stored<'a>> {
+        let held = self.store.about.projection.is_none() && self.is_about(data) && self.is_of(snapshot, of);
         let checkpoint = self.checkpoints.first().filter(|_| held)?.1;
-        Some(Stored { store: &self.store, checkpoint, layout })
+        Some(Stored { store: &self.store, checkpoint, layout: snapshot.layout() })
     }
 
-    /// The name of its projection, the checkpoint's position, and what reads the features, if it holds those.
-    pub fn features(&self, number: &Arc<dyn Measurement>, data: &Dataset) -> Option<(&str, usize, StoredRows<'_>)> {
+    /// The name of its projection, what that was fitted with, and what reads the features, if it holds those.
+    pub fn features(&self, snapshot: &Snapshot, of: Of, data: &Dataset) -> Option<(&str, u64, StoredRows<'_>)> {
         let projection = self.store.about.projection.as_deref()?;
-        let checkpoint = self.checkpoints.first().filter(|_| self.is_of(number, data))?.1;
+        let held = self.is_about(data) && self.is_of(snapshot, of);
+        let checkpoint = self.checkpoints.first().filter(|_| held)?.1;
         let rows = move |start: i64, end: i64| self.store.feature_rows(checkpoint, start as usize, end as usize);
-        Some((projection, checkpoint, Box::new(rows)))
+        Some((projection, self.store.about.members[checkpoint], Box::new(rows)))
     }
-}
-
-/// Whether two measurements are one: the same object, or two without any settings and of one name, as methods make them.
-fn same_number(a: &Arc<dyn Measurement>, b: &Arc<dyn Measurement>) -> bool {
-    let bare = |x: &Arc<dyn Measurement>| size_of_val(&**x) == 0 && x.name() != CLOSURE;
-    Arc::ptr_eq(a, b) || (bare(a) && bare(b) && a.name() == b.name())
 }
 
 fn same_weights(a: &Checkpoint, b: &Checkpoint) -> bool {

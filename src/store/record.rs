@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 use super::about::About;
 use super::form::Arrays;
 use super::part::{Claim, Note, Unit};
+use super::probe::{self, Probe};
 use super::{Kept, Recording, Store};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
@@ -34,7 +35,7 @@ impl Member {
     fn new(task: &Task, checkpoint: usize, keep: &Kept) -> Result<Member> {
         let snapshot = Rc::new(task.snapshot(checkpoint)?);
         let fit = |projection: &std::sync::Arc<dyn crate::projection::Projection>| {
-            guarded(|| projection.fit(snapshot.layout(), checkpoint as u64))
+            guarded(|| projection.fit(snapshot.layout(), task.member(checkpoint)))
         };
         let projector = keep.projection().map(fit).transpose()?;
         Ok(Member { checkpoint, snapshot, projector })
@@ -45,16 +46,17 @@ impl Store {
     /// Computes what is missing of a job's share and writes it, part by part; what is whole stays.
     ///
     /// Jobs may share the folder, also of a network: each part is written by one of them, and appears whole or not at all. A part that
-    /// was cut or changed is written again, which [`frame`](Store::frame) tells. The projection of a store of features is fitted with the
-    /// position of the checkpoint as member.
+    /// was cut or changed is written again, which [`frame`](Store::frame) tells. The projection of a store of features is fitted with
+    /// [`Task::member`].
     ///
-    /// Errors: [`Error::Data`] if the folder holds a store of other weights, data or options, naming the first difference;
+    /// Errors: [`Error::Data`] if the folder holds a store of other weights, data, gradients or options, naming the first difference,
+    /// or if every gradient is 0;
     /// [`Error::Io`] if it cannot be written.
     pub fn record(dir: impl AsRef<Path>, task: &Task, train: &Dataset, recording: &Recording) -> Result<Store> {
         recording.check()?;
         let task = &task.clone().without_stores();
         let mut member = Member::new(task, 0, &recording.keep)?;
-        let store = Store::begin(dir.as_ref(), about(task, train, recording, &member)?)?;
+        let store = Store::begin(dir.as_ref(), about(task, train, recording, &member)?, task, train)?;
         let mine: Vec<Unit> =
             store.units().enumerate().filter(|(at, _)| recording.shard.has(*at)).map(|(_, unit)| unit).collect();
         let mut progress = Progress::new("recording", mine.len() as u64);
@@ -74,8 +76,8 @@ impl Store {
     }
 
     /// The store in a folder, which is begun if there is none.
-    fn begin(dir: &Path, about: About) -> Result<Store> {
-        let path = dir.join("store.json");
+    fn begin(dir: &Path, mut about: About, task: &Task, train: &Dataset) -> Result<Store> {
+        let (path, name) = (dir.join("store.json"), dir.display().to_string());
         for checkpoint in 0..about.checkpoints.len() {
             let folder = Unit { checkpoint, part: 0 }.folder(dir);
             fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
@@ -85,8 +87,12 @@ impl Store {
         let _ = file.lock(); // where a file system has no locks, all write the same
         if path.exists() {
             let found: About = read_json(&path)?;
-            found.check_same(&dir.display().to_string(), &about)?;
+            found.check_same(&name, &about)?;
+            probe::check_all(&name, &found, task, train)?;
+            about = found;
         } else {
+            about.probes = Probe::all(task, about.of(), train)?;
+            about.check(&name)?;
             write_json(&path, &about)?;
         }
         let _ = fs::remove_file(&lock);

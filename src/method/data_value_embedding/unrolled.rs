@@ -34,7 +34,7 @@ pub struct Unrolled {
 struct Run {
     trajectory: Trajectory,
     projector: Option<Box<dyn Projector>>,
-    /// `[n, k]` for each epoch.
+    /// `[n, k]` for each epoch, or one of all epochs.
     embeddings: Vec<Tensor>,
 }
 
@@ -50,7 +50,7 @@ impl Unrolled {
             let embeddings = match trajectory.width() {
                 Some(k) => {
                     let start = guarded(|| Ok(Tensor::f_eye(k, (Kind::Float, Device::Cpu))?))?;
-                    let embeddings = fitted.sweep(&trajectory, start, true)?;
+                    let embeddings = fitted.sweep(&trajectory, start, options.epoch.is_some())?;
                     trajectory.forget();
                     guarded(|| Ok(embeddings.iter().map(|e| e.transpose(0, 1).contiguous()).collect()))?
                 }
@@ -64,10 +64,16 @@ impl Unrolled {
 
     /// The share of one epoch, counted from 1; the shares of all epochs add up to the score. `None` is all of them.
     ///
-    /// Errors: [`Error::Option`] for an epoch that was not trained.
+    /// Errors: [`Error::Option`] for an epoch that was not trained, or with a projection that was fitted without asking for one.
     pub fn of_epoch(&self, epoch: Option<usize>) -> Result<Unrolled> {
         let options = DataValueEmbedding { epoch, ..self.options.clone() };
         options.check()?;
+        if let (Some(epoch), Some(run)) = (epoch, self.runs.first().filter(|run| run.projector.is_some()))
+            && run.embeddings.len() < epoch.max(self.options.trainer.epochs)
+        {
+            let expected = format!("Some({epoch}) when it was fitted with a projection: only the sum of all epochs was kept");
+            return Err(Error::option("DataValueEmbedding.epoch", expected, "None"));
+        }
         Ok(Unrolled { epoch, options, ..self.clone() })
     }
 

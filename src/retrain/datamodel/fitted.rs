@@ -17,7 +17,7 @@ pub struct FittedDatamodel {
     /// Squared deviations of the values from their mean, `[n_test]`.
     spread: Vec<f64>,
     subsets: usize,
-    train_inputs: String,
+    train_digests: Vec<i64>,
 }
 
 impl std::fmt::Debug for FittedDatamodel {
@@ -39,7 +39,7 @@ impl FittedDatamodel {
         let spread = guarded(|| rows(&values.var_dim([0i64].as_slice(), false, false)))?;
         let subsets = retrained.subsets().len();
         let spread = spread.into_iter().map(|variance| variance * subsets as f64).collect();
-        Ok(FittedDatamodel { scores, fit, chosen, spread, subsets, train_inputs: train.inputs.to_string() })
+        Ok(FittedDatamodel { scores, fit, chosen, spread, subsets, train_digests: train.digests.to_vec() })
     }
 
     /// The weights, `[n_test, n_train]`.
@@ -63,7 +63,7 @@ impl FittedDatamodel {
     pub fn predict(&self, subsets: &Subsets) -> Result<Tensor> {
         let side = subsets.side();
         let mine = column(self.scores.train(), "example")?.u32()?.into_no_null_iter().collect::<Vec<_>>();
-        if side.examples()? != mine || side.inputs != self.train_inputs {
+        if side.examples()? != mine || side.digests != self.train_digests {
             return Err(Error::data("subsets", "they are of other train examples than the datamodel"));
         }
         guarded(|| Ok(subsets.masks().to_kind(Kind::Double).matmul(&self.fit.weights.transpose(0, 1)) + &self.fit.intercepts))
