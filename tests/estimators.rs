@@ -553,29 +553,3 @@ fn a_broken_folder_of_dattris_is_named() {
         says(read(), &["metadata.yml", complaint]);
     }
 }
-
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    let train = clusters(5000, 1);
-    let subsets = Subsets::fraction(&train, 0.5, 100, 0).unwrap();
-    let truth = noisy(500, &subsets, 1);
-    let start = std::time::Instant::now();
-    let timed = |what: &str, start: std::time::Instant| eprintln!("{what}: {:.3} s", start.elapsed().as_secs_f64());
-    EmpiricalInfluence::of(&truth).unwrap();
-    timed("empirical influence", start);
-    for (penalty, strength) in [
-        (Penalty::Ridge, Strength::Fixed(10.0)),
-        (Penalty::Ridge, Strength::default()),
-        (Penalty::Lasso, Strength::Fixed(0.03)),
-        (Penalty::Lasso, Strength::default()),
-    ] {
-        let start = std::time::Instant::now();
-        let what = format!("{penalty:?} {strength:?}");
-        let fitted = Datamodel { penalty, strength, ..default() }.fit(&truth).unwrap();
-        timed(&what, start);
-        if penalty == Penalty::Lasso {
-            assert_optimal(&fitted, &truth, 1e-6);
-        }
-    }
-}
