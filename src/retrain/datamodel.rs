@@ -71,7 +71,7 @@ impl Default for Strength {
 /// let truth = Retrained::new(says, &subsets, &test)?;
 /// let fitted = Datamodel { penalty: Penalty::Lasso, ..default() }.fit(&truth)?;
 /// assert_eq!((fitted.scores().top(0, 1)?, fitted.scores().bottom(1, 1)?), (vec![3], vec![5]));
-/// assert!((fitted.scores().get(0, 3)? - 2.0).abs() < 0.1);
+/// assert!((fitted.scores().get(0, 3)? - 2.0).abs() < 0.2); // 2, less what the penalty takes
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

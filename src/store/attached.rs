@@ -18,6 +18,9 @@ use crate::task::Task;
 /// The name of every measurement that gives itself none.
 const CLOSURE: &str = "closure";
 
+/// A number that was asked for, and whether it is the recorded one.
+type Verdict = (Arc<dyn Measurement>, bool);
+
 /// A store that has been compared with a task and a dataset.
 #[derive(Clone)]
 pub(crate) struct Attached {
@@ -27,7 +30,7 @@ pub(crate) struct Attached {
     train: Dataset,
     checkpoints: Vec<(Checkpoint, usize)>,
     /// Which other numbers of the same name have been found to be it, or not.
-    verdicts: Arc<Mutex<Vec<(Arc<dyn Measurement>, bool)>>>,
+    verdicts: Arc<Mutex<Vec<Verdict>>>,
 }
 
 /// Features of the examples from a first to before a last, `[n, k]`.

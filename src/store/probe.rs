@@ -20,7 +20,7 @@ const SAMPLE: usize = 64;
 const CLEAR: f64 = 1e-3;
 
 /// Frequencies of the waves that a gradient is multiplied with: within `WAVE` parameters, and from one such stretch to the next.
-const WAVES: [(f64, f64); 4] = [(2.399_963, 1.732_051), (1.324_718, 2.236_068), (0.618_034, 0.414_214), (2.718_282, 0.302_776)];
+const WAVES: [(f64, f64); 4] = [(2.399_963, 1.732_051), (1.324_718, 2.236_068), (0.618_034, 0.414_214), (2.645_751, 0.302_776)];
 const WAVE: i64 = 1 << 16;
 
 /// How far two numbers of one gradient may be apart: relative to its length, and to the largest length of the probe.
