@@ -279,7 +279,8 @@ fn a_cache_of_another_network_or_measurement_of_the_same_shape_is_refused() {
             }
         })
     };
-    let (relu, tanh): (fn(&Tensor) -> Tensor, fn(&Tensor) -> Tensor) = (Tensor::relu, Tensor::tanh);
+    type Activation = fn(&Tensor) -> Tensor;
+    let (relu, tanh): (Activation, Activation) = (Tensor::relu, Tensor::tanh);
     let pairs = [
         ("measurement", limited(1e9), limited(2.0), "untrained.measurement"),
         ("activation", started_at_zero(relu, 1e9), started_at_zero(tanh, 1e9), "untrained"),
