@@ -4,8 +4,8 @@ use polars::prelude::{Column, DataFrame};
 
 use crate::error::{Error, Result};
 
-/// A column, looked for name by name: polars keeps an index whose hashes belong to the library that made it, and the cells of an evcxr
-/// session of one's own link a copy each, so that a table sorted in one cell would not find its columns in the next.
+/// A column, looked for name by name: polars keeps an index whose hashes belong to the library that made it, and where the cells of an
+/// evcxr kernel link a copy each, a table sorted in one cell would not find its columns in the next.
 pub(crate) fn column<'a>(frame: &'a DataFrame, name: &str) -> Result<&'a Column> {
     let names = || frame.columns().iter().map(|column| column.name().as_str()).collect::<Vec<_>>().join(", ");
     let found = frame.columns().iter().find(|column| column.name().as_str() == name);
