@@ -45,7 +45,7 @@ pub trait Projection: Debug + Send + Sync {
     fn name(&self) -> String;
 
     /// Checks the options against a network and draws what can be drawn once. Members of an ensemble (checkpoints) have maps of their
-    /// own: `member` tells them apart ([`Task::member`](crate::Task::member)).
+    /// own: `member` tells them apart ([`Task::member`](crate::task::Task::member)).
     fn fit(&self, layout: &Arc<Layout>, member: u64) -> Result<Box<dyn Projector>>;
 }
 

@@ -15,7 +15,7 @@ impl Snapshot {
 
     /// Recorded features of a dataset, `[n, k]`; `None` where the task has no features of it.
     ///
-    /// `projection` is the name of the projection and `member` what it was fitted with: [`Task::member`](crate::Task::member) of the task
+    /// `projection` is the name of the projection and `member` what it was fitted with: [`Task::member`](crate::task::Task::member) of the task
     /// that recorded. Errors: [`Error::Data`] if there are features of these examples, but by other projections. Methods compute then.
     pub fn stored_features(&self, of: Of, data: &Dataset, projection: &str, member: u64) -> Result<Option<Tensor>> {
         if let Some(rows) = self.stored_rows(of, data, projection, member) {
