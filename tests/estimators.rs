@@ -176,6 +176,9 @@ fn banzhaf_values_of_games_and_their_errors_are_calibrated() {
     assert!(sizes.iter().any(|size| *size != sizes[0]) && sizes.iter().all(|size| *size > 0));
     says(Banzhaf::of(&noisy(1, &Subsets::fraction(&train, 0.5, 30, 0).unwrap(), 1)), &["all 30 have 2 examples", "independent"]);
     says(Subsets::independent(&train, 1.0, 3, 0), &["Subsets.probability"]);
+    // Drawn until one is not empty, this would never end.
+    says(Subsets::independent(&train, 1e-300, 3, 0), &["Subsets.probability", "in the mean"]);
+    says(Subsets::independent(&train, f64::NAN, 3, 0), &["Subsets.probability", "NaN"]);
     says(Subsets::independent(&train, 0.5, 0, 0), &["Subsets.count"]);
 }
 

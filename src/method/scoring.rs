@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tch::{Device, Kind, Tensor};
 
 use super::Attributor;
+use super::relat_if::reciprocal;
 use crate::curvature::Preconditioner;
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
@@ -66,7 +67,7 @@ impl Scoring {
             let end = (start + at_once).min(until);
             let (inputs, targets) = test.slice(start, end);
             let gradients = guarded(|| Gradients::compute(&point.snapshot, self.explain, &inputs, &targets))?;
-            let scale = if self.unit_norm { Some(inverse(&gradients.norms()?)) } else { None };
+            let scale = if self.unit_norm { Some(reciprocal(&gradients.norms()?)?) } else { None };
             match &point.preconditioner {
                 Some(_) if rows.is_some() => {
                     let part = rows.as_ref().map(|rows| rows.narrow(0, start - from, end - start));
@@ -183,11 +184,6 @@ impl Scoring {
     }
 }
 
-/// `1/x`, and 0 where x is 0.
-fn inverse(lengths: &Tensor) -> Tensor {
-    lengths.reciprocal().where_scalarother(&lengths.gt(0.0), 0.0)
-}
-
 impl Attributor for Scoring {
     fn name(&self) -> String {
         self.name.clone()
@@ -212,7 +208,7 @@ impl Attributor for Scoring {
             while from < m {
                 let (sides, until) = self.test_sides(point, test, from)?;
                 each_batch(&point.snapshot, Of::Objective, &self.train, size, |start, gradients| {
-                    let lengths = if self.unit_norm { Some(inverse(&gradients.norms()?)) } else { None };
+                    let lengths = if self.unit_norm { Some(reciprocal(&gradients.norms()?)?) } else { None };
                     for side in &sides {
                         let mut products = gradients.gram(&side.gradients)? * point.weight;
                         if let (Some(mine), Some(theirs)) = (&lengths, &side.scale) {

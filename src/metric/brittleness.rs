@@ -257,7 +257,7 @@ impl Lab {
             }
         }
         let masks = Tensor::from_slice(&inside).view([recipes.len() as i64, rows as i64]);
-        Ok(Subsets::from_masks(&self.data, &masks)?.of_one_number(0))
+        Ok(Subsets::from_masks(&self.data, &masks)?.numbered(vec![0; recipes.len()]))
     }
 
     fn train<'a>(&mut self, recipes: impl Iterator<Item = &'a Recipe>) -> Result<()> {

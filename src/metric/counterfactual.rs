@@ -92,7 +92,7 @@ pub fn verify(
     let mut inside = vec![1u8; 2 * n];
     drop.iter().for_each(|&at| inside[n + at] = 0);
     let masks = guarded(|| Ok(Tensor::from_slice(&inside).view([2, n as i64])))?;
-    let retrained = retraining.run(task, train, test, &Subsets::from_masks(train, &masks)?.of_one_number(0))?;
+    let retrained = retraining.run(task, train, test, &Subsets::from_masks(train, &masks)?.numbered(vec![0; 2]))?;
     let (m, runs) = (test.len(), retrained.runs());
     let apart = guarded(|| {
         let values = retrained.tensor().to_kind(Kind::Double);

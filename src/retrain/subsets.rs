@@ -70,10 +70,13 @@ impl Subsets {
     ///
     /// This is what [`Banzhaf`](super::Banzhaf) values need. A subset without any example is drawn again.
     ///
-    /// Errors: [`Error::Option`] unless the probability is between 0 and 1, or for no subset.
+    /// Errors: [`Error::Option`] unless the probability is below 1 and makes for one example or more in the mean, or for no subset.
     pub fn independent(train: &Dataset, probability: f64, count: usize, seed: u64) -> Result<Subsets> {
-        if !(probability > 0.0 && probability < 1.0) {
-            return Err(Error::option("Subsets.probability", "above 0 and below 1", probability));
+        // With next to none, drawing until there is one would take forever.
+        let least = 1.0 / train.len() as f64;
+        if !(probability >= least && probability < 1.0) {
+            let expected = format!("at least {least} (one of {} examples in the mean) and below 1", train.len());
+            return Err(Error::option("Subsets.probability", expected, probability));
         }
         if count == 0 {
             return Err(Error::option("Subsets.count", "at least 1", count));
@@ -177,7 +180,7 @@ impl Subsets {
         Ok(Subsets { masks, numbers, names, frame: train.frame().clone(), labels: train.labels(), digests: train.digests()? })
     }
 
-    /// The same with other numbers, for subsets that share their seeds.
+    /// The same with other numbers; subsets of one number share their seeds, so that their networks start alike.
     pub(crate) fn numbered(mut self, numbers: Vec<usize>) -> Subsets {
         self.numbers = numbers;
         self
@@ -264,12 +267,6 @@ impl Subsets {
         }
         let numbers: Vec<u32> = self.numbers.iter().map(|&number| number as u32).collect();
         Ok(df!("subset" => numbers, "name" => self.names.clone(), "size" => sizes, "missing" => missing)?)
-    }
-
-    /// The same, all with one number: networks that start alike.
-    pub(crate) fn of_one_number(mut self, number: usize) -> Subsets {
-        self.numbers.fill(number);
-        self
     }
 
     /// The train examples, for comparison with those of scores.
