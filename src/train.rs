@@ -1,6 +1,7 @@
 //! Training: seeded, keeps the checkpoints asked for.
 
 mod learner;
+mod memory;
 mod optimizer;
 mod schedule;
 
@@ -164,6 +165,7 @@ impl Trainer {
         positions: &[Vec<i64>],
         watch: &mut Watch,
     ) -> Result<Vec<Vec<Checkpoint>>> {
+        memory::keep();
         let n = positions.first().map_or(0, Vec::len);
         let total = self.steps(n);
         let networks = learner.seeds().len() as i64;

@@ -31,7 +31,7 @@ fn dropped() -> Task {
 }
 
 /// What one training after the other gives.
-fn loop_over(how: &Retraining, task: &Task, train: &Dataset, test: &Dataset, subsets: &Subsets) -> Tensor {
+pub fn loop_over(how: &Retraining, task: &Task, train: &Dataset, test: &Dataset, subsets: &Subsets) -> Tensor {
     let mut rows = Vec::new();
     for (place, &number) in subsets.numbers().iter().enumerate() {
         let part = train.select(&subsets.positions(place).unwrap()).unwrap();
@@ -304,21 +304,6 @@ fn a_cache_of_another_network_or_measurement_of_the_same_shape_is_refused() {
     how.run(&factor(1.0), &train, &large, &halves).unwrap();
     how.run(&factor(1.0), &train, &large, &halves).unwrap();
     says(how.run(&factor(1.01), &train, &large, &halves), &["00000-0.safetensors", "choose another folder"]);
-}
-
-#[test]
-fn the_same_run_without_an_example_wants_the_trainer_of_the_run() {
-    let (train, test) = data();
-    let trainer = Trainer { epochs: 2, batch_size: 8, learning_rate: 0.05, optimizer: Optimizer::sgd(0.9, 0.01), ..default() };
-    for task in [tasks::mlp(), tasks::looped()] {
-        let task = task.train(&trainer, &train).unwrap();
-        let score = |trainer: Trainer| TrajectoryLeaveOneOut { trainer }.score(&task, &train, &test, &[3, 9]);
-        assert_eq!(score(trainer.clone()).unwrap().tensor().size(), [6, 2]);
-        let wrong = "TrajectoryLeaveOneOut.trainer is not how this run was trained";
-        says(score(Trainer { learning_rate: 0.06, ..trainer.clone() }), &["run 0, step 8", "differs", wrong]);
-        says(score(Trainer { seed: 1, ..trainer.clone() }), &["differs", wrong]);
-        says(score(Trainer { epochs: 3, ..trainer.clone() }), &["ends at step 12", wrong]);
-    }
 }
 
 #[test]

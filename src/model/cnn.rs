@@ -34,8 +34,10 @@ impl Cnn {
 impl Model for Cnn {
     fn forward(&self, inputs: &Tensor, tape: &mut Tape) -> Tensor {
         let x = inputs.reshape([-1, 1, self.side, self.side]);
-        let x = tape.conv2d("conv1", &self.conv1, &x).relu().max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
-        let x = tape.conv2d("conv2", &self.conv2, &x).relu().max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
+        let x = tape.conv2d("conv1", &self.conv1, &x).relu();
+        let x = tape.max_pool(2, &x);
+        let x = tape.conv2d("conv2", &self.conv2, &x).relu();
+        let x = tape.max_pool(2, &x);
         tape.linear("fc", &self.fc, &x.flatten(1, -1))
     }
 }

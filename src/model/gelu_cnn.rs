@@ -74,7 +74,8 @@ impl Model for GeluCnn {
         let (channels, side) = self.image;
         let mut x = inputs.reshape([-1, channels, side, side]);
         for (name, conv) in &self.convolutions {
-            x = tape.conv2d(name, conv, &x).gelu("none").max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
+            x = tape.conv2d(name, conv, &x).gelu("none");
+            x = tape.max_pool(2, &x);
         }
         let hidden = tape.linear("fc1", &self.fc1, &x.flatten(1, -1)).gelu("none");
         tape.linear("fc2", &self.fc2, &hidden)

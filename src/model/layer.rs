@@ -7,6 +7,7 @@ mod attention;
 mod convolution;
 mod embedding;
 mod norm;
+mod pool;
 mod transformer;
 
 pub use attention::{Attention, AttentionOptions, Projection, attention};

@@ -7,6 +7,7 @@ pub mod layer;
 mod logistic;
 mod mlp;
 mod resnet9;
+mod stack;
 mod tape;
 mod thinning;
 
@@ -16,8 +17,9 @@ pub use gpt::{Gpt, GptOptions};
 pub use logistic::Logistic;
 pub use mlp::Mlp;
 pub use resnet9::ResNet9;
+pub(crate) use stack::Stack;
 pub use tape::Tape;
-pub(crate) use tape::{Operation, Record, Stack};
+pub(crate) use tape::{Operation, Record};
 pub(crate) use thinning::Thinning;
 
 use tch::Tensor;

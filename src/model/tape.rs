@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use tch::{Kind, Tensor, nn};
 
-use super::Thinning;
 use super::layer::ConvOptions;
+use super::{Stack, Thinning};
 use crate::error::{Error, raise};
 use crate::random::{self, Purpose};
 
@@ -20,35 +20,6 @@ pub struct Tape {
     records: Vec<Record>,
     mask: Option<Mask>,
     stack: Option<Rc<Stack>>,
-}
-
-/// Weights of several networks of one architecture, for batches that lie one behind the other: `[networks * n, ...]`.
-pub(crate) struct Stack {
-    /// How many networks.
-    pub networks: i64,
-    /// A parameter of the network whose forward pass is run, and those of all networks in its place, `[networks, ...]`.
-    pub parameters: Vec<(Tensor, Tensor)>,
-}
-
-impl Stack {
-    fn of(&self, parameter: &Tensor) -> Option<&Tensor> {
-        let place = parameter.data_ptr();
-        self.parameters.iter().find(|(own, _)| own.data_ptr() == place).map(|(_, all)| all)
-    }
-
-    /// `s = a Wᵀ + b` of each network on its own rows; `None` if the layer is not of this network.
-    fn linear(&self, layer: &nn::Linear, x: &Tensor) -> Option<Tensor> {
-        let weight = self.of(&layer.ws)?; // [networks, out, in]
-        let a = x.reshape([self.networks, -1, weight.size()[2]]).transpose(1, 2);
-        // In this order of factors the weights' gradient comes out in their own layout, and three times as fast for few outputs.
-        let s = match &layer.bs {
-            Some(bias) => self.of(bias)?.unsqueeze(2).baddbmm(weight, &a, 1.0, 1.0),
-            None => weight.bmm(&a),
-        };
-        let mut size = x.size();
-        *size.last_mut()? = weight.size()[1];
-        Some(s.transpose(1, 2).reshape(size.as_slice()))
-    }
 }
 
 /// Positions that count, for the layers from here on.
@@ -225,6 +196,11 @@ impl Tape {
         });
     }
 
+    /// The networks that are trained side by side, if they are.
+    pub(super) fn stack(&self) -> Option<&Stack> {
+        self.stack.as_deref()
+    }
+
     /// Whether layers are to be kept.
     pub(super) fn records(&self) -> bool {
         matches!(self.mode, Mode::Record)
@@ -232,7 +208,7 @@ impl Tape {
 
     /// A linear layer, `[n, ..., in] → [n, ..., out]`.
     pub fn linear(&mut self, name: &str, layer: &nn::Linear, x: &Tensor) -> Tensor {
-        let stacked = self.stack.as_ref().and_then(|stack| stack.linear(layer, x));
+        let stacked = self.stack().and_then(|stack| stack.linear(layer, x));
         let s = stacked.unwrap_or_else(|| x.linear(&layer.ws, layer.bs.as_ref()));
         if self.records() {
             self.keep(name, Operation::Linear, &layer.ws, layer.bs.as_ref(), x, &s);

@@ -1,23 +1,23 @@
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Tensor, no_grad};
 
 use super::cache::{Cache, Provenance};
 use super::retrained::Retrained;
 use super::subsets::Subsets;
-use super::threads::Threads;
+use super::threads::{Threads, locked};
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
+use crate::model::Operation;
 use crate::progress::Progress;
 use crate::random::{self, Purpose};
 use crate::snapshot::{Of, Snapshot, finite};
 use crate::task::Task;
-use crate::train::{Keep, Learner, Step, Trainer, stacks};
+use crate::train::{Keep, Learner, Step, Trainer, Watch, stacks};
 
 /// Bytes of the batches and weights of networks that are trained as one stack: more leave the cache of a processor core, fewer spend
 /// their time on calls.
@@ -28,7 +28,8 @@ const MOST: usize = 16;
 ///
 /// Answers: what the network would say had it seen these examples only; the truth behind [`metric::lds`](crate::metric::lds).
 /// Parts: `trainer` trains each network as it would alone: same initial weights, batches and steps, to rounding. Small networks of
-/// linear layers are trained as stacks, each operation serving all of a stack; every processor core trains its own.
+/// linear and convolutional layers are trained as stacks, each operation serving all of a stack; every processor core trains its own.
+/// Networks that fill the core's cache by themselves, as most on images do, gain nothing from it and are trained one by one on each core.
 /// The weights of a subset and run follow from `trainer.seed`, the subset's number and the run; which others are trained, in which
 /// order and on how many threads, changes them by no more than rounding.
 /// Cost: `subsets · runs` trainings; memory for a stack of networks per core.
@@ -88,14 +89,6 @@ struct Job {
 pub(super) struct Outcome {
     pub(super) values: Tensor,
     pub(super) checkpoint: Option<Checkpoint>,
-}
-
-/// What all threads share.
-struct Shared {
-    stacks: Mutex<std::vec::IntoIter<Vec<Job>>>,
-    done: Mutex<Vec<(usize, usize, Outcome)>>,
-    failed: AtomicBool,
-    progress: Mutex<Progress>,
 }
 
 impl Retraining {
@@ -177,74 +170,59 @@ impl Retraining {
         jobs: Vec<Job>,
         cache: Option<&Cache>,
     ) -> Result<Vec<(usize, usize, Outcome)>> {
-        let number = Threads::new();
-        let threads = self.threads.unwrap_or(number.before.max(1) as usize).min(jobs.len());
-        let stacked = self.side_by_side != Some(1) && stacks(task, train)?;
-        let most = if stacked { self.side_by_side.unwrap_or(room(&self.trainer, task, train)?) } else { 1 };
-        let total = jobs.iter().map(|job| self.trainer.steps(job.size) as u64).sum();
-        let stacks = into_stacks(jobs, most, threads);
-        let shared = Shared {
-            stacks: Mutex::new(stacks.into_iter()),
-            done: Mutex::new(Vec::new()),
-            failed: AtomicBool::new(false),
-            progress: Mutex::new(Progress::new("retraining", total)),
+        let threads = Threads::new();
+        let count = threads.count(self.threads, jobs.len());
+        let most = match self.side_by_side {
+            Some(1) => 1,
+            _ if !stacks(task, train)? => 1,
+            most => most.map_or_else(|| room(&self.trainer, task, train), Ok)?,
         };
-        let outcomes: Vec<Result<()>> = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads)
-                .map(|_| {
-                    let (task, train, test, subsets) = (task.clone(), train.clone(), test.clone(), subsets.clone());
-                    let shared = &shared;
-                    scope.spawn(move || {
-                        // One thread each: the networks are too small to be shared out.
-                        tch::set_num_threads(1);
-                        let outcome = self.work(&task, (&train, &test, &subsets), stacked, cache, shared);
-                        shared.failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
-                        outcome
-                    })
-                })
-                .collect();
-            let ended = |worker: std::thread::ScopedJoinHandle<'_, Result<()>>| {
-                worker.join().unwrap_or_else(|_| Err(Error::Unsupported("a thread of the retraining panicked".into())))
-            };
-            workers.into_iter().map(ended).collect()
-        });
-        drop(number);
-        outcomes.into_iter().collect::<Result<()>>()?;
-        Ok(shared.done.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let total = jobs.iter().map(|job| self.trainer.steps(job.size) as u64).sum();
+        let progress = Mutex::new(Progress::new("retraining", total));
+        let done = Mutex::new(Vec::new());
+        threads.share_out(into_stacks(jobs, most, count), count, || {
+            let (task, train, test, subsets) = (task.clone(), train.clone(), test.clone(), subsets.clone());
+            let (progress, done) = (&progress, &done);
+            move |jobs: Vec<Job>| {
+                let mut count = |_: &Step| {
+                    locked(progress).add(jobs.len() as u64);
+                    Ok(None)
+                };
+                for (job, outcome) in
+                    jobs.iter().zip(self.stack(&task, (&train, &test, &subsets), &jobs, most > 1, &mut count)?)
+                {
+                    if let Some(cache) = cache {
+                        cache.store(job.number, job.run, &positions(&subsets, job.place)?, &outcome)?;
+                    }
+                    locked(done).push((job.place, job.run, outcome));
+                }
+                Ok(())
+            }
+        })?;
+        Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Trains stacks until none is left.
-    fn work(
+    /// Trains a stack of networks and measures each.
+    fn stack(
         &self,
         task: &Task,
         (train, test, subsets): (&Dataset, &Dataset, &Subsets),
+        jobs: &[Job],
         stacked: bool,
-        cache: Option<&Cache>,
-        shared: &Shared,
-    ) -> Result<()> {
-        while !shared.failed.load(Ordering::Relaxed) {
-            let Some(jobs) = locked(&shared.stacks).next() else { break };
-            let seeds: Vec<u64> = jobs.iter().map(|job| self.trainer_of(job.number, job.run).seed).collect();
-            let learner = if stacked { Learner::stacked(task, &seeds)? } else { Learner::alone(task, seeds[0])? };
-            let positions = jobs.iter().map(|job| positions(subsets, job.place)).collect::<Result<Vec<_>>>()?;
-            let trainer = self.trainer_of(0, 0);
-            let mut count = |_: &Step| {
-                locked(&shared.progress).add(jobs.len() as u64);
-                Ok(None)
-            };
-            let kept = guarded(|| trainer.fit(&learner, train, &positions, &mut count))?;
-            for ((job, checkpoint), positions) in jobs.iter().zip(kept.into_iter().flatten()).zip(&positions) {
-                let values = Snapshot::new(task, &checkpoint)?.measure(Of::Measurement, test)?;
-                let hint = format!("the measurement of a test example is NaN or infinite for subset {}", job.number);
-                let outcome = guarded(|| Ok(Outcome { values: finite("retraining", values, &hint)?, checkpoint: None }))?;
-                let outcome = Outcome { checkpoint: self.keep_checkpoints.then_some(checkpoint), ..outcome };
-                if let Some(cache) = cache {
-                    cache.store(job.number, job.run, positions, &outcome)?;
-                }
-                locked(&shared.done).push((job.place, job.run, outcome));
-            }
-        }
-        Ok(())
+        watch: &mut Watch,
+    ) -> Result<Vec<Outcome>> {
+        let seeds: Vec<u64> = jobs.iter().map(|job| self.trainer_of(job.number, job.run).seed).collect();
+        let learner = if stacked { Learner::stacked(task, &seeds)? } else { Learner::alone(task, seeds[0])? };
+        let positions = jobs.iter().map(|job| positions(subsets, job.place)).collect::<Result<Vec<_>>>()?;
+        let trainer = self.trainer_of(0, 0);
+        let kept = guarded(|| trainer.fit(&learner, train, &positions, watch))?;
+        let measured = jobs.iter().zip(kept.into_iter().flatten()).map(|(job, checkpoint)| {
+            let values = Snapshot::new(task, &checkpoint)?.measure(Of::Measurement, test)?;
+            let hint = format!("the measurement of a test example is NaN or infinite for subset {}", job.number);
+            let values = guarded(|| finite("retraining", values, &hint))?;
+            Ok(Outcome { values, checkpoint: self.keep_checkpoints.then_some(checkpoint) })
+        });
+        measured.collect()
     }
 }
 
@@ -252,11 +230,15 @@ fn positions(subsets: &Subsets, place: usize) -> Result<Vec<i64>> {
     Ok(subsets.positions(place)?.into_iter().map(|at| at as i64).collect())
 }
 
-/// How many networks the cache of a core has room for.
+/// How many networks the cache of a core has room for: their inputs, their weights, and what convolutions take and give.
 pub(super) fn room(trainer: &Trainer, task: &Task, train: &Dataset) -> Result<usize> {
-    let inputs: i64 = train.inputs().size()[1..].iter().product();
-    let batch = trainer.batch_size.min(train.len()) * inputs as usize;
-    let weights = 4 * Snapshot::fresh(task, 0)?.p() as usize;
+    let fresh = Snapshot::fresh(task, 0)?;
+    let one = train.head(1)?;
+    let (_, records) = guarded(|| Ok(no_grad(|| fresh.record(one.inputs()))))?;
+    let convolutions = records.iter().filter(|record| matches!(record.operation, Operation::Convolution(_)));
+    let images: usize = convolutions.map(|record| record.input.numel() + record.output.numel()).sum();
+    let batch = trainer.batch_size.min(train.len()) * (one.inputs().numel() + images);
+    let weights = 4 * fresh.p() as usize;
     Ok((BYTES / (4 * (batch + weights))).clamp(1, MOST))
 }
 
@@ -272,8 +254,4 @@ fn into_stacks(mut jobs: Vec<Job>, most: usize, threads: usize) -> Vec<Vec<Job>>
         }
     }
     stacks
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

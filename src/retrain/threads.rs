@@ -1,6 +1,9 @@
 //! libtorch's number of threads while each processor core trains its own networks.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, Result};
 
 /// How many are at it, and libtorch's number before the first: it is one per process, so that a second would find the first's.
 static AT_IT: Mutex<(usize, i32)> = Mutex::new((0, 0));
@@ -12,18 +15,57 @@ pub(super) struct Threads {
 
 impl Threads {
     pub(super) fn new() -> Threads {
-        let mut at_it = AT_IT.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut at_it = locked(&AT_IT);
         if at_it.0 == 0 {
             at_it.1 = tch::get_num_threads();
         }
         at_it.0 += 1;
         Threads { before: at_it.1 }
     }
+
+    /// How many threads are of use for so many jobs: as many as wanted, by default libtorch's number.
+    pub(super) fn count(&self, wanted: Option<usize>, jobs: usize) -> usize {
+        wanted.unwrap_or(self.before.max(1) as usize).min(jobs).max(1)
+    }
+
+    /// Does the jobs on so many threads, in their order until one fails; `worker` makes what each thread owns.
+    pub(super) fn share_out<J: Send, W: FnMut(J) -> Result<()> + Send>(
+        &self,
+        jobs: Vec<J>,
+        threads: usize,
+        worker: impl Fn() -> W,
+    ) -> Result<()> {
+        let (jobs, failed) = (Mutex::new(jobs.into_iter()), AtomicBool::new(false));
+        let outcomes: Vec<Result<()>> = std::thread::scope(|scope| {
+            let start = |mut work: W| {
+                let (jobs, failed) = (&jobs, &failed);
+                scope.spawn(move || {
+                    // One thread each: the networks are too small to be shared out.
+                    tch::set_num_threads(1);
+                    while !failed.load(Ordering::Relaxed) {
+                        let Some(job) = locked(jobs).next() else { break };
+                        work(job).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+                    }
+                    Ok(())
+                })
+            };
+            let workers: Vec<_> = (0..threads).map(|_| start(worker())).collect();
+            let ended = |worker: std::thread::ScopedJoinHandle<'_, Result<()>>| {
+                worker.join().unwrap_or_else(|_| Err(Error::Unsupported("a thread of the retraining panicked".into())))
+            };
+            workers.into_iter().map(ended).collect()
+        });
+        outcomes.into_iter().collect()
+    }
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        AT_IT.lock().unwrap_or_else(PoisonError::into_inner).0 -= 1;
+        locked(&AT_IT).0 -= 1;
         tch::set_num_threads(self.before);
     }
 }

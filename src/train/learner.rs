@@ -96,7 +96,8 @@ impl Learner {
 }
 
 /// Whether networks of this architecture can be trained as a stack: tried with two of them, whose outputs must be those that each
-/// gives alone. They are not where a parameter is used outside the tape, or by a layer other than a linear one.
+/// gives alone. They are not where a parameter is used outside the tape, or by a layer other than a linear one or a
+/// convolution.
 pub(crate) fn stacks(task: &Task, train: &Dataset) -> Result<bool> {
     const SEEDS: [u64; 2] = [1, 2];
     let stack = Learner::stacked(task, &SEEDS)?;

@@ -80,9 +80,11 @@ impl Tape {
     /// A convolution, `[n, in, h, w] → [n, out, h', w']`.
     pub fn conv2d(&mut self, name: &str, layer: &Conv2d, x: &Tensor) -> Tensor {
         let o = layer.options;
-        let s = x.conv2d(&layer.weight, layer.bias.as_ref(), o.stride, o.padding, o.dilation, o.groups);
+        let bias = layer.bias.as_ref();
+        let stacked = self.stack().and_then(|stack| stack.convolution(&layer.weight, bias, o, x));
+        let s = stacked.unwrap_or_else(|| x.conv2d(&layer.weight, bias, o.stride, o.padding, o.dilation, o.groups));
         if self.records() {
-            self.keep(name, Operation::Convolution(o), &layer.weight, layer.bias.as_ref(), x, &s);
+            self.keep(name, Operation::Convolution(o), &layer.weight, bias, x, &s);
         }
         s
     }
@@ -90,11 +92,16 @@ impl Tape {
     /// A convolution along a sequence, `[n, in, t] → [n, out, t']`.
     pub fn conv1d(&mut self, name: &str, layer: &Conv1d, x: &Tensor) -> Tensor {
         let ([_, stride], [_, padding], [_, dilation]) = (layer.options.stride, layer.options.padding, layer.options.dilation);
-        let s = x.conv1d(&layer.weight, layer.bias.as_ref(), stride, padding, dilation, layer.options.groups);
+        let bias = layer.bias.as_ref();
+        // The same as a convolution over an image of height 1.
+        let flat = ConvOptions { stride: [1, stride], padding: [0, padding], dilation: [1, dilation], ..layer.options };
+        let stacked = self.stack().and_then(|stack| stack.convolution(&layer.weight, bias, flat, &x.unsqueeze(2)));
+        let s = match stacked {
+            Some(s) => s.squeeze_dim(2),
+            None => x.conv1d(&layer.weight, bias, stride, padding, dilation, layer.options.groups),
+        };
         if self.records() {
-            // The gradient is that of a convolution over an image of height 1.
-            let flat = ConvOptions { stride: [1, stride], padding: [0, padding], dilation: [1, dilation], ..layer.options };
-            self.keep(name, Operation::Convolution(flat), &layer.weight, layer.bias.as_ref(), &x.unsqueeze(2), &s);
+            self.keep(name, Operation::Convolution(flat), &layer.weight, bias, &x.unsqueeze(2), &s);
         }
         s
     }
