@@ -31,6 +31,8 @@ mod retrain;
 mod retrained;
 mod solvers;
 mod statistics;
+mod statistics_multiple;
+mod statistics_one_sample;
 mod store;
 mod store_match;
 mod tasks;
