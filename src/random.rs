@@ -22,6 +22,8 @@ pub(crate) enum Purpose {
     Retraining = 13,
     Fold = 40,
     Permutation = 41,
+    SignFlip = 42,
+    Shuffle = 43,
 }
 
 /// The generator of one (seed, purpose, index).

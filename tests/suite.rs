@@ -32,6 +32,8 @@ mod retrained;
 mod solvers;
 mod stack;
 mod statistics;
+mod statistics_multiple;
+mod statistics_one_sample;
 mod store;
 mod store_match;
 mod tasks;

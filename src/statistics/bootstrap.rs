@@ -44,7 +44,7 @@ pub fn bootstrap_mean(items: &[f64], resamples: usize, seed: u64) -> Option<Esti
 }
 
 /// Linear between the order statistics, as numpy's default; `sorted` holds at least one number.
-fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let (below, above) = (place.floor() as usize, place.ceil() as usize);
     sorted[below] + (sorted[above] - sorted[below]) * place.fract()

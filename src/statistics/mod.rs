@@ -5,22 +5,26 @@
 
 mod bootstrap;
 mod correlation;
-mod jackknife;
-mod kendall;
+mod distribution;
+mod multiple;
 mod rank;
 mod ranking;
 mod share;
 mod significance;
 
 pub use bootstrap::{Estimate, bootstrap_mean};
-pub use correlation::{Correlation, pearson, spearman};
-pub use jackknife::mean_spearman;
-pub use kendall::kendall;
+pub use correlation::{
+    Coefficient, Correlation, Correlations, Missing, correlation_matrix, kendall, mean_spearman, partial_pearson,
+    partial_spearman, pearson, permutation_test, spearman, within_groups,
+};
+pub(crate) use distribution::t_quantile;
+pub use multiple::{Pi0, Storey, benjamini_hochberg, benjamini_yekutieli, bonferroni, holm, storey};
 pub use rank::ranks;
 pub use ranking::{RocPoint, auc, average_precision, roc};
 pub use share::wilson;
-pub use significance::p_of_correlation;
-pub(crate) use significance::t_quantile;
+pub use significance::{
+    Permuted, SignTest, TTest, Test, one_sample, p_of_correlation, sign_flip_test, sign_test, t_test, z_ratio_p,
+};
 
 /// The 97.5 % point of the normal distribution: ends of 95 % intervals.
 const Z: f64 = 1.959_963_984_540_054;

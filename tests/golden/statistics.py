@@ -7,6 +7,9 @@ digits, four values, three, two, and a constant. null stands where a number is n
 Rankings: area under the receiver operating characteristic (`mannwhitneyu`, U / pairs), its variance by DeLong, DeLong and
 Clarke-Pearson (1988) from their definition pair by pair with the interval on the logit scale, and average precision from its
 definition threshold by threshold, since scipy has neither.
+Tails: Student's t and the normal distribution two-sided by mpmath at 50 digits. One sample: `ttest_1samp`, the normal tail of
+mean / std, `binomtest` of the signs and `permutation_test` over all choices of signs.
+Many tests: `false_discovery_control`, and Bonferroni, Holm and Storey from their definitions test by test.
 
 Versions: scipy, numpy of benches/requirements.txt; the file names them.
 
@@ -20,6 +23,7 @@ import math
 import warnings
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import scipy
 from scipy import stats
@@ -74,6 +78,75 @@ def ranking(name, scores, positive):
     }
 
 
+def tails():
+    """Two-sided tails of Student's t, [freedom, t, p], and of the normal distribution, [z, p]."""
+    mpmath.mp.dps = 50
+
+    def student(freedom, t):
+        x = mpmath.mpf(freedom) / (freedom + mpmath.mpf(t) ** 2)
+        return [freedom, t, mpmath.betainc(mpmath.mpf(freedom) / 2, mpmath.mpf(1) / 2, 0, x, regularized=True)]
+
+    values = (1e-300, 1e-8, 1e-3, 0.5, 1.0, 2.0, 4.5, 7.0, 20.0, 1e3, 1e8)
+    students = [student(nu, t) for nu in (1, 2, 3, 4, 5, 8, 9, 10, 48, 49, 99, 250, 999, 1000) for t in values]
+    students += [student(nu, t) for nu in (1001, 100_000, 2_499_998) for t in (1e-8, 0.5, 2.0, 7.0, 30.0)]
+    normals = [[z, mpmath.erfc(mpmath.mpf(z) / mpmath.sqrt(2))] for z in (0.0, 1e-300, 1e-8, *(k / 7 for k in range(1, 20)), 5.0, 10.0, 20.0, 37.0)]
+    keep = lambda rows: [[*row[:-1], float(row[-1])] for row in rows if row[-1] == 0 or row[-1] > 1e-300]
+    return {"student": keep(students), "normal": keep(normals)}
+
+
+def one_sample(name, draws):
+    """Tests of the hypothesis that draws are about zero."""
+    draws = np.asarray(draws, dtype=float)
+    n, mean, std = len(draws), draws.mean(), draws.std(ddof=1) if len(draws) > 1 else math.nan
+    known = n > 1 and not (draws == draws[0]).all() and np.isfinite(draws).all()
+    up, down = int((draws > 0).sum()), int((draws < 0).sum())
+    test = stats.ttest_1samp(draws, 0) if known else None
+    flips = 1.0 if n == 1 else None  # scipy asks for two
+    if n > 1 and np.isfinite(draws).all():
+        scaled = draws / max(np.abs(draws).max(), 5e-324)
+        total = lambda x, axis: x.sum(axis)
+        found = stats.permutation_test((scaled,), total, permutation_type="samples", n_resamples=np.inf, vectorized=True)
+        flips = float(found.pvalue)
+    return {
+        "name": name, "draws": [float(x) if math.isfinite(x) else None for x in draws], "mean": number(mean), "std": number(std),
+        "t": float(test.statistic) if known else None, "p": float(test.pvalue) if known else None,
+        "z_p": float(2 * stats.norm.sf(abs(mean / std))) if known else None,
+        "sign_p": stats.binomtest(up, up + down).pvalue if up + down and np.isfinite(draws).all() else None,
+        "flip_p": flips,
+    }
+
+
+def many(name, p):
+    """p-values, None where there is no test, adjusted for how many there are."""
+    known = np.array([x for x in p if x is not None])
+    m = len(known)
+    rank = stats.rankdata(known, "max")
+
+    def back(values):
+        values = iter(map(float, values))
+        return [None if x is None else next(values) for x in p]
+
+    def storey(pi0):
+        # The definition: of all thresholds at or above one's own p-value the one with the smallest estimated share of false discoveries.
+        return {"pi0": pi0, "q": back(min(1.0, min(pi0 * m * t / (known <= t).sum() for t in known if t >= own)) for own in known)}
+
+    def bootstrap():
+        lambdas = np.array([k / 20 for k in range(1, 20)])
+        counts = np.array([(known >= each).sum() for each in lambdas])
+        found = counts / (m * (1 - lambdas))
+        error = counts / (m * (1 - lambdas)) ** 2 * (1 - counts / m) + (found - np.quantile(found, 0.1)) ** 2
+        return float(np.clip(found[error == error.min()].min(), 1 / m, 1))
+
+    return {
+        "name": name, "p": p,
+        "bh": back(stats.false_discovery_control(known)), "by": back(stats.false_discovery_control(known, method="by")),
+        "bonferroni": back(np.minimum(known * m, 1)),
+        # Holm: what the hypotheses with p-values at or below one's own ask for, the most demanding of them.
+        "holm": back(min(1.0, max((m - (known < t).sum()) * t for t in known if t <= own)) for own in known),
+        "storey": storey(float(min((1 + (known > 0.5).sum()) / (m * 0.5), 1))), "bootstrap": storey(bootstrap()),
+    }
+
+
 def main():
     draw = np.random.default_rng(0)
     x, noise = draw.normal(size=40), draw.normal(size=40)
@@ -95,10 +168,45 @@ def main():
         ranking("worse than chance", draw.normal(size=60) - planted, planted),
         ranking("dattri's 8 of 9", np.arange(100.0), (np.arange(100) >= 80) & (np.arange(100) < 90)),
     ]
-    about = {"scipy": scipy.__version__, "numpy": np.__version__}
+    z = np.random.default_rng(1).normal(size=(4, 16))
+    samples = [
+        one_sample("plain", z[0, :10]),
+        one_sample("far from zero", z[1, :12] + 2),
+        one_sample("ties", np.round(z[2] * 2)),
+        one_sample("zeros among them", [0.0, 0.0, 1.0, -2.0, 0.5, 0.5, 3.0]),
+        one_sample("three", [0.5, -0.25, 1.0]),
+        one_sample("two", [1.0, 3.0]),
+        one_sample("two opposites", [1.0, -1.0]),
+        one_sample("one", [2.0]),
+        one_sample("constant", [0.1] * 10),
+        one_sample("all zero", [0.0] * 5),
+        one_sample("not a number", [1.0, math.nan, 2.0]),
+        one_sample("huge", z[3, :9] * 1e150),
+        one_sample("tiny", z[3, :9] * 1e-150),
+        one_sample("an outlier", [*z[0, :6] + 1, 1e6]),
+    ]
+    uniform = np.random.default_rng(2).random(200)
+    mixed = np.where(np.arange(200) < 60, uniform * 1e-3, uniform)
+    tests = [
+        many("mixed", mixed.tolist()),
+        many("uniform", uniform.tolist()),
+        many("ties", np.round(mixed, 1).tolist()),
+        many("gaps", [None if i % 7 == 0 else x for i, x in enumerate(mixed.tolist())]),
+        many("discrete", np.random.default_rng(3).choice([0.002, 0.109375, 0.34375, 0.754, 1.0], 60).tolist()),
+        many("all equal", [0.3] * 5),
+        many("all one", [1.0] * 4),
+        many("zeros", [0.0, 0.0, 0.5]),
+        many("tiny", [1e-300, 1e-12, 0.04, 0.9]),
+        many("one", [0.03]),
+        many("two", [0.04, 0.03]),
+    ]
+    about = {"mpmath": mpmath.__version__, "scipy": scipy.__version__, "numpy": np.__version__}
     rows = ",\n".join(json.dumps(each) for each in cases)
     ranked = ",\n".join(json.dumps(each) for each in rankings)
-    text = f'{{"about": {json.dumps(about)}, "cases": [\n{rows}\n], "rankings": [\n{ranked}\n]}}\n'
+    sampled = ",\n".join(json.dumps(each) for each in samples)
+    adjusted = ",\n".join(json.dumps(each) for each in tests)
+    far = ",\n".join(f'"{name}": {json.dumps(rows)}' for name, rows in tails().items())
+    text = f'{{"about": {json.dumps(about)}, "cases": [\n{rows}\n], "rankings": [\n{ranked}\n],\n"tails": {{\n{far}\n}},\n"one_sample": [\n{sampled}\n],\n"many": [\n{adjusted}\n]}}\n'
     (Path(__file__).parent / "statistics.json").write_text(text)
 
 

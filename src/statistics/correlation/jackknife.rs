@@ -1,5 +1,5 @@
-use super::significance::t_quantile;
-use super::{Estimate, ranks};
+use super::spearman;
+use crate::statistics::{Estimate, ranks, t_quantile};
 
 /// Transformed correlations end here: artanh is infinite at 1.
 const NEAREST: f64 = 1.0 - 1e-12;
@@ -24,7 +24,7 @@ pub fn mean_spearman(x: &[Vec<f64>], y: &[Vec<f64>]) -> Option<Estimate> {
     if columns < 3 || x.len() != y.len() || x.iter().chain(y).any(|row| row.len() != columns) {
         return None;
     }
-    let pairs = || x.iter().zip(y).filter_map(|(a, b)| Some((super::spearman(a, b)?.value, a, b)));
+    let pairs = || x.iter().zip(y).filter_map(|(a, b)| Some((spearman(a, b)?.value, a, b)));
     let n = pairs().count();
     if n == 0 {
         return None;

@@ -1,15 +1,5 @@
-use super::{Z, ranks};
-
-/// A correlation and its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Correlation {
-    /// Between −1 and 1.
-    pub value: f64,
-    /// Lower and upper end; `None` for fewer than four pairs.
-    pub interval: Option<(f64, f64)>,
-    /// Number of pairs.
-    pub n: usize,
-}
+use super::Correlation;
+use crate::statistics::{Z, p_of_correlation, ranks};
 
 /// Pearson's correlation with Fisher's interval: `tanh(artanh r ± 1.96 / √(n − 3))`.
 ///
@@ -26,7 +16,7 @@ pub struct Correlation {
 /// ```
 pub fn pearson(x: &[f64], y: &[f64]) -> Option<Correlation> {
     let value = product_moment(x, y)?;
-    Some(Correlation { value, interval: interval(value, x.len(), 1.0), n: x.len() })
+    Some(linear(value, x.len(), 0))
 }
 
 /// Spearman's correlation of average ranks with the interval of Bonett and Wright (2000): as Fisher's, with the standard error
@@ -45,20 +35,35 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Option<Correlation> {
         return None;
     }
     let value = product_moment(&ranks(x), &ranks(y))?;
-    Some(Correlation { value, interval: interval(value, x.len(), 1.0 + value * value / 2.0), n: x.len() })
+    Some(ranked(value, x.len(), 0))
 }
 
-fn product_moment(x: &[f64], y: &[f64]) -> Option<f64> {
+/// Interval and p-value of a linear correlation of `n` pairs after `given` other columns were taken out.
+pub(super) fn linear(value: f64, n: usize, given: usize) -> Correlation {
+    let left = n.saturating_sub(given);
+    Correlation { value, interval: interval(value, left, 1.0), p: p_of_correlation(value, left), n }
+}
+
+/// The same for a correlation of ranks.
+pub(super) fn ranked(value: f64, n: usize, given: usize) -> Correlation {
+    let left = n.saturating_sub(given);
+    Correlation { value, interval: interval(value, left, 1.0 + value * value / 2.0), p: p_of_correlation(value, left), n }
+}
+
+pub(super) fn product_moment(x: &[f64], y: &[f64]) -> Option<f64> {
     if x.len() != y.len() || x.len() < 2 {
         return None;
     }
     let (a, b) = (centred(x)?, centred(y)?);
-    let value: f64 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
-    Some(value.clamp(-1.0, 1.0))
+    Some(dot(&a, &b).clamp(-1.0, 1.0))
+}
+
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// Deviations from the mean, divided by their length; `None` for a constant, or where a number is not finite.
-fn centred(values: &[f64]) -> Option<Vec<f64>> {
+pub(super) fn centred(values: &[f64]) -> Option<Vec<f64>> {
     let largest = values.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
     if values.iter().any(|value| !value.is_finite()) || largest == 0.0 {
         return None;
@@ -75,10 +80,10 @@ fn centred(values: &[f64]) -> Option<Vec<f64>> {
 }
 
 fn interval(value: f64, n: usize, variance: f64) -> Option<(f64, f64)> {
-    if n < 4 {
-        return None;
-    }
-    // At a correlation of 1 both ends are 1: artanh is infinite there, and stays so.
-    let spread = Z * (variance / (n as f64 - 3.0)).sqrt();
-    Some(((value.atanh() - spread).tanh(), (value.atanh() + spread).tanh()))
+    (n >= 4).then(|| about(value, Z * (variance / (n as f64 - 3.0)).sqrt()))
+}
+
+/// Ends that lie evenly about a correlation on the scale of artanh; at 1, where artanh is infinite and stays so, both are 1.
+pub(super) fn about(value: f64, reach: f64) -> (f64, f64) {
+    ((value.atanh() - reach).tanh(), (value.atanh() + reach).tanh())
 }

@@ -1,0 +1,13 @@
+//! How likely chance alone would make a number as far from zero.
+
+mod correlation;
+mod flip;
+mod pairs;
+mod sign;
+mod t;
+
+pub use correlation::p_of_correlation;
+pub use flip::{Permuted, sign_flip_test};
+pub use pairs::{Test, one_sample};
+pub use sign::{SignTest, sign_test};
+pub use t::{TTest, t_test, z_ratio_p};
