@@ -31,6 +31,7 @@ mod retrain;
 mod retrained;
 mod solvers;
 mod statistics;
+mod statistics_components;
 mod statistics_multiple;
 mod statistics_one_sample;
 mod store;
