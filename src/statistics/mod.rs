@@ -4,6 +4,7 @@
 //! finite; the interval of fewer than four pairs.
 
 mod bootstrap;
+mod components;
 mod correlation;
 mod distribution;
 mod multiple;
@@ -13,6 +14,7 @@ mod share;
 mod significance;
 
 pub use bootstrap::{Estimate, bootstrap_mean};
+pub use components::{Component, OneWay, crossed, crossed_pairs, one_way, one_way_pairs, variance_components};
 pub use correlation::{
     Coefficient, Correlation, Correlations, Missing, correlation_matrix, kendall, mean_spearman, partial_pearson,
     partial_spearman, pearson, permutation_test, spearman, within_groups,

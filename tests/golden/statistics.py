@@ -9,6 +9,7 @@ Clarke-Pearson (1988) from their definition pair by pair with the interval on th
 definition threshold by threshold, since scipy has neither.
 Tails: Student's t and the normal distribution two-sided by mpmath at 50 digits. One sample: `ttest_1samp`, the normal tail of
 mean / std, `binomtest` of the signs and `permutation_test` over all choices of signs.
+One way: mean squares from group means, `f_oneway`'s p-value, and the exact interval of the intraclass correlation by `f.ppf`.
 Many tests: `false_discovery_control`, and Bonferroni, Holm and Storey from their definitions test by test.
 
 Versions: scipy, numpy of benches/requirements.txt; the file names them.
@@ -147,6 +148,19 @@ def many(name, p):
     }
 
 
+def one_way(name, rows):
+    """Rows are groups."""
+    rows = np.asarray(rows, dtype=float)
+    a, n = rows.shape
+    b, w = n * rows.mean(1).var(ddof=1), rows.var(axis=1, ddof=1).mean()
+    found = stats.f_oneway(*rows)
+    ends = [found.statistic / stats.f.ppf(level, a - 1, a * (n - 1)) for level in (0.975, 0.025)]
+    return {
+        "name": name, "rows": rows.tolist(), "between": (b - w) / n, "within": w, "icc": (b - w) / (b + (n - 1) * w),
+        "interval": [(end - 1) / (end + n - 1) for end in ends], "p": float(found.pvalue),
+    }
+
+
 def main():
     draw = np.random.default_rng(0)
     x, noise = draw.normal(size=40), draw.normal(size=40)
@@ -200,13 +214,24 @@ def main():
         many("one", [0.03]),
         many("two", [0.04, 0.03]),
     ]
+    e = np.random.default_rng(4).normal(size=(10, 5))
+    ways = [
+        one_way("runs differ", e + 3 * e[:, :1]),
+        one_way("runs do not", e),
+        one_way("two of two", [[1.0, 2.0], [4.0, 3.5]]),
+        one_way("less than chance", [[1.0, -1.0, 0.5], [-0.9, 1.1, 0.2], [0.8, -0.7, 0.3]]),
+        one_way("huge", (e + e[:, :1]) * 1e150),
+        one_way("tiny", (e + e[:, :1]) * 1e-150),
+        one_way("offset", e + 1e6),
+    ]
     about = {"mpmath": mpmath.__version__, "scipy": scipy.__version__, "numpy": np.__version__}
     rows = ",\n".join(json.dumps(each) for each in cases)
     ranked = ",\n".join(json.dumps(each) for each in rankings)
     sampled = ",\n".join(json.dumps(each) for each in samples)
     adjusted = ",\n".join(json.dumps(each) for each in tests)
+    grouped = ",\n".join(json.dumps(each) for each in ways)
     far = ",\n".join(f'"{name}": {json.dumps(rows)}' for name, rows in tails().items())
-    text = f'{{"about": {json.dumps(about)}, "cases": [\n{rows}\n], "rankings": [\n{ranked}\n],\n"tails": {{\n{far}\n}},\n"one_sample": [\n{sampled}\n],\n"many": [\n{adjusted}\n]}}\n'
+    text = f'{{"about": {json.dumps(about)}, "cases": [\n{rows}\n], "rankings": [\n{ranked}\n],\n"tails": {{\n{far}\n}},\n"one_sample": [\n{sampled}\n],\n"many": [\n{adjusted}\n],\n"one_way": [\n{grouped}\n]}}\n'
     (Path(__file__).parent / "statistics.json").write_text(text)
 
 
