@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::file::write_aside;
 use crate::model::Thinning;
 use crate::read;
+use crate::train::Memory;
 
 /// The weights of one moment of one training run.
 ///
@@ -38,12 +39,14 @@ pub struct Checkpoint {
     tensors: Vec<(String, Tensor)>,
     /// What its network's dropout drops; nothing, if not given.
     pub(crate) thinning: Option<Thinning>,
+    /// What the optimiser remembered, if it was kept.
+    pub(crate) memory: Option<Memory>,
 }
 
 impl Clone for Checkpoint {
     fn clone(&self) -> Checkpoint {
         let tensors = self.tensors.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
-        Checkpoint { tensors, ..*self }
+        Checkpoint { tensors, memory: self.memory.clone(), ..*self }
     }
 }
 
@@ -57,12 +60,17 @@ impl Checkpoint {
     /// Weights by name. They are copied, so later training does not change them.
     pub fn new(run: usize, step: usize, learning_rate: f64, tensors: Vec<(String, Tensor)>) -> Checkpoint {
         let tensors = tensors.into_iter().map(|(name, t)| (name, t.detach().copy())).collect();
-        Checkpoint { run, step, learning_rate, tensors, thinning: None }
+        Checkpoint { run, step, learning_rate, tensors, thinning: None, memory: None }
     }
 
     /// The same weights as those of another run.
     pub(crate) fn of_run(self, run: usize) -> Checkpoint {
         Checkpoint { run, ..self }
+    }
+
+    /// The same weights, with what the optimiser remembered there.
+    pub(crate) fn with_memory(self, memory: Option<Memory>) -> Checkpoint {
+        Checkpoint { memory, ..self }
     }
 
     /// `run 0, step 320`.
@@ -126,6 +134,7 @@ impl Checkpoint {
             learning_rate: said("learning_rate").parse().unwrap_or(0.0),
             tensors,
             thinning: None,
+            memory: None,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Randomness as a value: every draw is a function of (seed, purpose, index), never of what was drawn before.
 
+use std::f64::consts::TAU;
+
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -20,6 +22,9 @@ pub(crate) enum Purpose {
     Negatives = 11,
     Subset = 12,
     Retraining = 13,
+    Swag = 14,
+    Laplace = 15,
+    Crossed = 16,
     Fold = 40,
     Permutation = 41,
     SignFlip = 42,
@@ -47,6 +52,17 @@ pub(crate) fn permutation(n: usize, seed: u64, purpose: Purpose, index: u64) -> 
 pub(crate) fn uniform(n: usize, seed: u64, purpose: Purpose, index: u64) -> Vec<f32> {
     let mut generator = generator(seed, purpose, index);
     (0..n).map(|_| generator.r#gen()).collect()
+}
+
+/// Standard normal numbers, by Box and Muller.
+pub(crate) fn normal(n: usize, seed: u64, purpose: Purpose, index: u64) -> Vec<f64> {
+    let mut generator = generator(seed, purpose, index);
+    let pairs = (0..n.div_ceil(2)).flat_map(|_| {
+        // 1 − u is above 0, so that its logarithm is finite.
+        let (radius, angle) = ((-2.0 * (1.0 - generator.r#gen::<f64>()).ln()).sqrt(), TAU * generator.r#gen::<f64>());
+        [radius * angle.cos(), radius * angle.sin()]
+    });
+    pairs.take(n).collect()
 }
 
 /// `count` of the positions `0..n` (all of them if there are fewer), each at most once.

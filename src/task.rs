@@ -78,7 +78,21 @@ impl Task {
         self.train_watched(trainer, train, &mut |_| Ok(None))
     }
 
-    /// The same, showing every step before it is taken; see [`Trainer::run`].
+    /// Trains so many more runs, each from its own fresh weights and with its own order of batches: a deep ensemble.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let train = dataset::digits()?.head(100)?;
+    /// let trainer = Trainer { epochs: 2, seeds: vec![446, 724, 571], ..default() };
+    /// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train_runs(&trainer, &train, 3)?;
+    /// assert_eq!(task.runs(), [0, 1, 2]);
+    /// # Ok::<(), ascribe::Error>(())
+    /// ```
+    pub fn train_runs(self, trainer: &Trainer, train: &Dataset, runs: usize) -> Result<Task> {
+        (0..runs).try_fold(self, |task, _| task.train(trainer, train))
+    }
+
+    /// The same as [`Task::train`], showing every step before it is taken; see [`Trainer::run`].
     pub(crate) fn train_watched(mut self, trainer: &Trainer, train: &Dataset, watch: &mut Watch) -> Result<Task> {
         let run = self.runs().last().map_or(0, |run| run + 1);
         let kept = guarded(|| trainer.run(&self, train, run, watch))?;
@@ -114,6 +128,11 @@ impl Task {
     pub fn last(&self) -> Task {
         let last = |c: &&Checkpoint| !self.checkpoints.iter().any(|d| d.run == c.run && d.step > c.step);
         Task { checkpoints: self.checkpoints.iter().filter(last).cloned().collect(), ..self.clone() }
+    }
+
+    /// Only the checkpoints of one run; none if there is no such run.
+    pub fn run(&self, run: usize) -> Task {
+        Task { checkpoints: self.checkpoints.iter().filter(|c| c.run == run).cloned().collect(), ..self.clone() }
     }
 
     /// Numbers of the runs, ascending.

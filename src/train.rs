@@ -9,6 +9,7 @@ pub use optimizer::Optimizer;
 pub use schedule::Schedule;
 
 pub(crate) use learner::{Learner, stacks};
+pub(crate) use optimizer::{Memory, State};
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -63,8 +64,14 @@ pub struct Trainer {
     pub schedule: Schedule,
     /// Which checkpoints to keep.
     pub keep: Keep,
+    /// Whether checkpoints remember what the optimiser does, for [`Ats`](crate::method::Ats); they are three times as large with Adam.
+    pub keep_optimizer: bool,
     /// Initial weights, batch order and dropout.
     pub seed: u64,
+    /// Seeds of the first runs of a task, where they are not to follow from `seed`: to repeat a published ensemble.
+    pub seeds: Vec<u64>,
+    /// Batch order, if it is not to follow from the seed of the run; then all runs share it.
+    pub order_seed: Option<u64>,
 }
 
 /// A step about to be taken, for whoever watches training.
@@ -92,7 +99,10 @@ impl Default for Trainer {
             optimizer: Optimizer::adam(0.0),
             schedule: Schedule::Constant,
             keep: Keep::Last,
+            keep_optimizer: false,
             seed: 0,
+            seeds: Vec::new(),
+            order_seed: None,
         }
     }
 }
@@ -149,7 +159,7 @@ impl Trainer {
 
     /// Each run of a task draws its own weights and order; the first one draws what `seed` alone says.
     pub(crate) fn seed_of(&self, run: usize) -> u64 {
-        self.seed ^ (run as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        self.seeds.get(run).copied().unwrap_or(self.seed ^ (run as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
     /// Optimiser steps on so many examples.
@@ -173,8 +183,9 @@ impl Trainer {
         let mut kept: Vec<Vec<Checkpoint>> = positions.iter().map(|_| Vec::new()).collect();
         let mut step = 0;
         for epoch in 1..=self.epochs {
-            let order: Vec<i64> = (learner.seeds().iter().zip(positions))
-                .flat_map(|(&seed, own)| random::permutation(n, seed, Purpose::Order, epoch as u64).into_iter().map(|at| own[at]))
+            let seeds = learner.seeds().iter().map(|&seed| self.order_seed.unwrap_or(seed));
+            let order: Vec<i64> = (seeds.zip(positions))
+                .flat_map(|(seed, own)| random::permutation(n, seed, Purpose::Order, epoch as u64).into_iter().map(|at| own[at]))
                 .collect();
             let order = Tensor::from_slice(&order).view([networks, n as i64]);
             let mut rate = 0.0;
@@ -198,7 +209,9 @@ impl Trainer {
             }
             if self.keeps(epoch) {
                 for (network, kept) in kept.iter_mut().enumerate() {
-                    kept.push(Checkpoint::new(0, step, rate, learner.named_tensors(network)));
+                    let checkpoint = Checkpoint::new(0, step, rate, learner.named_tensors(network));
+                    let memory = self.keep_optimizer.then(|| state.memory(learner.of_network(network)));
+                    kept.push(checkpoint.with_memory(memory));
                 }
             }
         }

@@ -126,6 +126,29 @@ impl Dataset {
         Ok(changed)
     }
 
+    /// The same examples with other inputs, one each: in another scale, say, or another size.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let digits = dataset::digits()?.head(2)?;
+    /// let larger = digits.inputs().view([-1, 1, 8, 8]).upsample_bilinear2d([28, 28], false, None, None);
+    /// assert_eq!(digits.with_inputs(larger)?.frame(), digits.frame());
+    /// # Ok::<(), ascribe::Error>(())
+    /// ```
+    ///
+    /// Errors: [`Error::Shape`] for another number of them, [`Error::Data`] if one is not finite.
+    pub fn with_inputs(&self, inputs: Tensor) -> Result<Dataset> {
+        guarded(|| {
+            if rows(&inputs) != self.len() as i64 {
+                return Err(Error::shape("inputs", format!("{} rows", self.len()), format!("{} rows", rows(&inputs))));
+            }
+            check_finite("inputs", &inputs)?;
+            let mut changed = self.clone();
+            changed.inputs = inputs;
+            Ok(changed)
+        })
+    }
+
     /// Number of examples.
     pub fn len(&self) -> usize {
         rows(&self.inputs) as usize

@@ -107,7 +107,7 @@ impl Retraining {
     pub fn trainer_of(&self, number: usize, run: usize) -> Trainer {
         let index = ((number as u64) << 20) | run as u64;
         let seed = random::generator(self.trainer.seed, Purpose::Retraining, index).next_u64();
-        Trainer { seed, keep: Keep::Last, ..self.trainer.clone() }
+        Trainer { seed, seeds: Vec::new(), keep: Keep::Last, keep_optimizer: false, ..self.trainer.clone() }
     }
 
     /// Trains on every subset of `train` and measures on `test`.

@@ -85,6 +85,12 @@ impl Learner {
         }
     }
 
+    /// Of one network: its part of a tensor that is shaped as all parameters of a kind.
+    pub(crate) fn of_network(&self, network: usize) -> impl Fn(&Tensor) -> Tensor {
+        let stacked = self.stack.is_some();
+        move |all| if stacked { all.get(network as i64) } else { all.shallow_clone() }
+    }
+
     /// Parameters and buffers of one network, by name.
     pub(crate) fn named_tensors(&self, network: usize) -> Vec<(String, Tensor)> {
         if self.stack.is_none() {

@@ -66,7 +66,43 @@ pub(crate) struct State {
     steps: i32,
 }
 
+/// The same at one moment, of one network, each tensor in the place of its parameter.
+pub(crate) struct Memory {
+    pub steps: i32,
+    /// Running mean of the gradients, or velocity.
+    pub first: Vec<Tensor>,
+    /// Running mean of their squares; none but for Adam.
+    pub second: Vec<Tensor>,
+}
+
+impl Clone for Memory {
+    fn clone(&self) -> Memory {
+        let shared = |kept: &[Tensor]| kept.iter().map(Tensor::shallow_clone).collect();
+        Memory { steps: self.steps, first: shared(&self.first), second: shared(&self.second) }
+    }
+}
+
 impl State {
+    /// A copy of what is remembered of one network.
+    pub fn memory(&self, own: impl Fn(&Tensor) -> Tensor) -> Memory {
+        let copied = |all: &[Tensor]| all.iter().map(|tensor| own(tensor).detach().copy()).collect();
+        Memory { steps: self.steps, first: copied(&self.first), second: copied(&self.second) }
+    }
+
+    /// Goes on from there; `None` unless such an optimiser of these parameters remembers such tensors.
+    pub fn resumed(optimizer: &Optimizer, parameters: &[Tensor], memory: &Memory) -> Option<State> {
+        let mut state = State::new(optimizer, parameters);
+        let fits = |fresh: &[Tensor], kept: &[Tensor]| {
+            fresh.len() == kept.len() && fresh.iter().zip(kept).all(|(fresh, kept)| fresh.size() == kept.size())
+        };
+        if !fits(&state.first, &memory.first) || !fits(&state.second, &memory.second) {
+            return None;
+        }
+        let copied = |kept: &[Tensor]| kept.iter().map(|tensor| tensor.copy()).collect();
+        (state.first, state.second, state.steps) = (copied(&memory.first), copied(&memory.second), memory.steps);
+        Some(state)
+    }
+
     pub fn new(optimizer: &Optimizer, parameters: &[Tensor]) -> State {
         let zeros = |wanted: bool| match wanted {
             true => parameters.iter().map(|p| p.detach().zeros_like()).collect(),
