@@ -70,6 +70,28 @@ const PROBES: u64 = 8;
 const LOOK: usize = 10;
 
 impl Lissa {
+    /// The setting of the Bayesian study (Nguyen, Seo & Oh 2023, arXiv 2305.19765): damping 0.005 · scale = 50, scale 10⁴, batches of 8, one pass
+    /// over `n_train` examples.
+    ///
+    /// The recursion has not left its start after so few steps: `h ≈ (⌈n / 8⌉ + 1) · g`, so that the influence function is the inner product of
+    /// gradients times `(⌈n / 8⌉ + 1) / 10⁴`. It is here to reproduce what was published.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let (train, test) = dataset::digits()?.split(40, 5, 0)?;
+    /// let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 16, 10])).train(&Trainer { epochs: 5, ..default() }, &train)?;
+    /// let published = Influence::new(Lissa::published(40)).fit(&task, &train)?.score(&test)?;
+    /// let dot = GradDot::default().fit(&task, &train)?.score(&test)?;
+    /// let apart = (published.tensor() * (1e4 / 6.0) - dot.tensor()).abs().max() / dot.tensor().abs().max();
+    /// assert!(apart.double_value(&[]) < 0.05);
+    /// # Ok::<(), ascribe::Error>(())
+    /// ```
+    pub fn published(n_train: usize) -> Lissa {
+        let scale = 1e4;
+        let damping = Damping::Absolute(5e-3 * scale);
+        Lissa { damping, scale: Some(scale), batch_size: 8, depth: n_train.div_ceil(8).max(1), ..Lissa::default() }
+    }
+
     fn check(&self) -> Result<()> {
         for (name, value) in [("batch_size", self.batch_size), ("depth", self.depth), ("repeats", self.repeats)] {
             if value == 0 {

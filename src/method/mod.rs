@@ -1,5 +1,6 @@
 //! Published methods: one short file each, and one line in [`all`].
 
+mod ats;
 mod block_projected;
 mod d_trak;
 mod data_value_embedding;
@@ -21,6 +22,7 @@ mod trac_in;
 mod trak;
 mod unit_norm;
 
+pub use ats::{Ats, Start};
 pub use block_projected::{BlockProjected, FisherKind};
 pub use d_trak::DTrak;
 pub use data_value_embedding::{DataValueEmbedding, Replay, StepCurvature, Unrolled};
@@ -179,6 +181,7 @@ pub fn all() -> Vec<Box<dyn Method>> {
         Box::new(RepresentationSimilarity::default()),
         Box::new(Representer::default()),
         Box::new(KnnShapley::default()),
+        Box::new(Ats::default()),
         Box::new(Random::default()),
     ]
 }
