@@ -42,6 +42,7 @@ bench:
 	$(CARGO) bench --locked --profile dev --bench compare # what a notebook runs, with no second build of the dependencies
 	$(CARGO) bench --locked --profile dev --bench projection
 	$(CARGO) bench --locked --profile dev --bench retrain
+	$(CARGO) bench --locked --profile dev --bench posterior
 	@$(PYTHON) scripts/notebooks --to target/bench --csv target/bench/notebook.csv 01
 
 clean:

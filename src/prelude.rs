@@ -17,9 +17,9 @@ pub use crate::{
         NegativeSquaredError, NextToken, Prediction,
     },
     method::{
-        self, Attributor, BlockProjected, DTrak, DampingPath, DataValueEmbedding, Dropout, FactGrass, FisherKind, GradCos,
+        self, Ats, Attributor, BlockProjected, DTrak, DampingPath, DataValueEmbedding, Dropout, FactGrass, FisherKind, GradCos,
         GradDot, Influence, KnnShapley, LoGra, Method, Random, RelatIf, Relative, Replay, RepresentationSimilarity, Representer,
-        Similarity, Space, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
+        Similarity, Space, Start, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
     },
     metric::{
         self, Brittleness, Change, ClassDetection, Lds, LooCorrelation, Metric, MislabelDetection, MixedDatasets,
@@ -27,12 +27,14 @@ pub use crate::{
     },
     model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
     plot,
+    posterior::{self, Aspect, Crossed, Posterior},
     projection::{self, Projection, Projector},
     read,
     retrain::{
         Banzhaf, DataOob, DataShapley, Datamodel, EmpiricalInfluence, Estimated, FittedDatamodel, LeaveOneOut, Newton, OneStep,
         Penalty, Played, Retrained, Retraining, Semivalue, Shapley, Strength, Subsets, TrajectoryLeaveOneOut, Valuation,
     },
+    sampler::{self, Laplace, Sampler, Swag, Thinned},
     scores::Scores,
     snapshot::{Of, Snapshot},
     store::{Kept, Recording, Shard, Store},

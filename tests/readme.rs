@@ -10,7 +10,7 @@ const HERE: &str = include_str!("readme.rs");
 fn the_code_of_the_readme_is_the_code_of_this_file() {
     let here: Vec<&str> = HERE.lines().map(str::trim).collect();
     let blocks: Vec<&str> = README.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 4);
     for line in blocks.iter().flat_map(|block| block.lines()).filter(|line| !line.trim().is_empty()) {
         let wanted: String = line.split_whitespace().collect();
         let found = here.iter().any(|l| l.split_whitespace().collect::<String>() == wanted);
@@ -53,6 +53,17 @@ fn own_model() -> Task {
 }
 
 #[rustfmt::skip]
+fn trusted(train: &Dataset, test: &Dataset) -> Result<DataFrame, Error> {
+    let (train, test) = (train.clone(), test.clone());
+    let trainer = Trainer { epochs: 6, keep: Keep::LastEpochs(2), ..default() };
+    let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 32, 10])).train_runs(&trainer, &train, 5)?;
+    let posterior = Posterior::of(&GradDot::default(), &task, &train, &test)?;
+    posterior.reliable(posterior::Test::T, 0.05)? // mean, std, t, p, q of the pairs that survive Benjamini and Hochberg's correction
+    ;
+    posterior.reliable(posterior::Test::T, 0.05)
+}
+
+#[rustfmt::skip]
 fn from_a_store(folder: &std::path::Path, task: Task, train: &Dataset) -> Result<Tensor, Error> {
     let train = train.clone();
     let store = Store::record(folder, &task, &train, &default())?; // resumes where a killed job stopped
@@ -68,6 +79,8 @@ fn the_code_of_the_readme_runs() {
     let task = own_model().train(&Trainer { epochs: 1, ..default() }, &train).unwrap();
     let gradients = task.snapshot(0).unwrap().gradients(Of::Measurement, &train).unwrap();
     assert_eq!(gradients.describe().len(), 2, "both layers were seen by the tape");
+    let (few, test) = (train.head(40).unwrap(), train.head(5).unwrap());
+    assert!(trusted(&few, &test).unwrap().height() > 0, "some pairs survive");
     let (folder, computed) = (crate::tasks::Folder::new("readme"), GradDot::default().fit(&task, &train).unwrap().matrix(&train));
     let stored = from_a_store(&folder.0, task, &train).unwrap();
     crate::tasks::assert_close(&stored, &computed.unwrap(), 1e-6, "from a store");

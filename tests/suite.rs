@@ -1,5 +1,6 @@
 //! One test binary: laws over every method, oracles, goldens from peers, bad input.
 
+mod ats;
 mod bad_input;
 mod data_value_embedding;
 mod dataset;
@@ -22,6 +23,7 @@ mod metric_mislabel;
 mod models;
 mod oracles;
 mod plot;
+mod posterior;
 mod products;
 mod projection;
 mod read;
@@ -29,6 +31,7 @@ mod readme;
 mod representer;
 mod retrain;
 mod retrained;
+mod samplers;
 mod solvers;
 mod stack;
 mod statistics;

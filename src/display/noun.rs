@@ -7,6 +7,7 @@ use polars::prelude::{Column, DataFrame, IntoColumn, NamedFrom, Series};
 use super::{Show, escape, number, show, table};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
+use crate::posterior::Posterior;
 use crate::scores::Scores;
 
 const SHOWN: usize = 5;
@@ -30,6 +31,27 @@ impl Scores {
             Ok(format!("mean {}, from {} to {}", numbers[0], numbers[1], numbers[2]))
         });
         range.map_or(size.clone(), |range| format!("{size}, {range}"))
+    }
+}
+
+impl Posterior {
+    /// Shows the method, the size, and how much of the scores is noise by Student's t over runs.
+    pub fn evcxr_display(&self) {
+        let (line, summary) = (self.line(), self.summary(crate::posterior::Test::T));
+        let html = summary.as_ref().map(|summary| table::with_caption(summary, "by Student's t over runs"));
+        let plain = summary.as_ref().map(DataFrame::to_string);
+        show(&under(&line, &html.unwrap_or_else(|e| escape(&e.to_string()))), &format!("{line}\n{}", plain.unwrap_or_default()));
+    }
+
+    fn line(&self) -> String {
+        let (m, n) = self.size();
+        format!("{}: {} draws of {} runs, {m} test × {n} train", self.method(), self.draws().len(), self.runs())
+    }
+}
+
+impl fmt::Debug for Posterior {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Posterior({})", self.line())
     }
 }
 
@@ -94,7 +116,7 @@ macro_rules! shown {
         }
     })+ };
 }
-shown!(Scores, Dataset, Error, crate::plot::Figure);
+shown!(Scores, Dataset, Error, Posterior, crate::plot::Figure);
 
 pub(super) fn show_error(message: &str) {
     let style = "border:1px solid #d33;border-left-width:4px;border-radius:4px;padding:4px 10px;margin:4px 0";

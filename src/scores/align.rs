@@ -46,6 +46,12 @@ pub(super) fn check_same(name: &str, side: &str, (ids, digests): (&[u32], &[i64]
 }
 
 impl Scores {
+    /// The test and the train examples that these are about.
+    pub(crate) fn sides(&self) -> (Side<'_>, Side<'_>) {
+        let test = Side { frame: &self.test, digests: &self.about.test_digests };
+        (test, Side { frame: &self.train, digests: &self.about.train_digests })
+    }
+
     /// An error unless the rows are about these examples.
     pub(crate) fn check_test(&self, test: &Dataset) -> Result<()> {
         Side { frame: &self.test, digests: &self.about.test_digests }.check("scores", "test", test)
