@@ -32,6 +32,7 @@ mod retrained;
 mod solvers;
 mod statistics;
 mod statistics_components;
+mod statistics_correlations;
 mod statistics_multiple;
 mod statistics_one_sample;
 mod store;
