@@ -1,6 +1,6 @@
 //! Statistics against scipy (`golden/statistics.py`) and by hand.
 
-use ascribe::statistics::{bootstrap_mean, mean_spearman, pearson, ranks, spearman};
+use ascribe::statistics::{Coefficient, bootstrap_mean, kendall, mean_spearman, pearson, ranks, spearman};
 use serde_json::Value;
 
 fn numbers(value: &Value) -> Vec<f64> {
@@ -19,7 +19,7 @@ fn same(name: &str, ours: Option<f64>, theirs: &Value) {
 fn correlations_are_scipys() {
     let golden: Value = serde_json::from_str(include_str!("golden/statistics.json")).unwrap();
     let cases = golden["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 9);
+    assert_eq!(cases.len(), 14);
     for case in cases {
         let (name, x, y) = (case["name"].as_str().unwrap(), numbers(&case["x"]), numbers(&case["y"]));
         assert_eq!(ranks(&x), numbers(&case["ranks_x"]), "{name}");
@@ -29,6 +29,17 @@ fn correlations_are_scipys() {
             let ends = &case[format!("{which}_interval")];
             same(&format!("{name}, {which} low"), found.and_then(|f| f.interval).map(|i| i.0), &ends[0]);
             same(&format!("{name}, {which} high"), found.and_then(|f| f.interval).map(|i| i.1), &ends[1]);
+        }
+        same(&format!("{name}, kendall"), kendall(&x, &y), &case["kendall"]);
+        for (at, which) in [Coefficient::Pearson, Coefficient::Spearman, Coefficient::Kendall].into_iter().enumerate() {
+            let (name, found) = (format!("{name}, {}", which.name()), which.of(&x, &y));
+            assert_eq!(found.map(|f| f.n), found.map(|_| x.len()), "{name}");
+            match (found.and_then(|f| f.p), case["p"][at].as_f64()) {
+                (Some(ours), Some(theirs)) => {
+                    assert!((ours - theirs).abs() < 1e-9 * theirs + 1e-30, "{name}, p: {ours} against {theirs}")
+                }
+                (ours, theirs) => assert_eq!(ours, theirs, "{name}, p"),
+            }
         }
     }
 }

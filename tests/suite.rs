@@ -36,6 +36,7 @@ mod solvers;
 mod stack;
 mod statistics;
 mod statistics_components;
+mod statistics_correlations;
 mod statistics_multiple;
 mod statistics_one_sample;
 mod store;

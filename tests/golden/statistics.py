@@ -2,7 +2,7 @@
 
 What: Pearson's r with Fisher's interval (`scipy.stats.pearsonr(...).confidence_interval()`), Spearman's rho with average ranks
 (`spearmanr`), Bonett and Wright's interval for it (2000, Psychometrika 65: z' with variance (1 + rho^2 / 2) / (n - 3), written out
-here, since scipy has none), and average ranks (`rankdata`). Cases: plain, ties on one side, ties on both, offsets that cost
+here, since scipy has none), and average ranks (`rankdata`); p-values as scipy gives them, for Kendall's tau-b exact or normal. Cases: plain, ties on one side, ties on both, offsets that cost
 digits, four values, three, two, and a constant. null stands where a number is not defined. Kendall's tau-b of the same (`kendalltau`).
 Rankings: area under the receiver operating characteristic (`mannwhitneyu`, U / pairs), its variance by DeLong, DeLong and
 Clarke-Pearson (1988) from their definition pair by pair with the interval on the logit scale, and average precision from its
@@ -49,14 +49,29 @@ def number(value):
 def case(name, x, y):
     pearson = stats.pearsonr(x, y)
     interval = pearson.confidence_interval() if len(x) > 3 and math.isfinite(pearson.statistic) else (math.nan, math.nan)
-    rho = stats.spearmanr(x, y).statistic
+    rho, tau = stats.spearmanr(x, y), stats.kendalltau(x, y)
     return {
         "name": name, "x": list(map(float, x)), "y": list(map(float, y)),
         "pearson": number(pearson.statistic), "pearson_interval": [number(end) for end in interval],
-        "spearman": number(rho), "spearman_interval": bonett_wright(rho, len(x)),
-        "kendall": number(stats.kendalltau(x, y).statistic),
+        "spearman": number(rho.statistic), "spearman_interval": bonett_wright(rho.statistic, len(x)),
+        "kendall": number(tau.statistic),
+        # scipy gives 1 for two pairs, where t has no degree of freedom.
+        "p": [number(found.pvalue) if len(x) > least else None for found, least in ((pearson, 2), (rho, 2), (tau, 0))],
         "ranks_x": stats.rankdata(x).tolist(), "ranks_y": stats.rankdata(y).tolist(),
     }
+
+
+def partial(name, x, y, given):
+    """Correlation given other columns, from the inverse of the matrix of all correlations."""
+    columns = np.column_stack([x, y, given])
+
+    def of(columns):
+        precision = np.linalg.inv(np.corrcoef(columns, rowvar=False))
+        r, freedom = -precision[0, 1] / math.sqrt(precision[0, 0] * precision[1, 1]), len(x) - 2 - given.shape[1]
+        return [r, 2 * stats.t.sf(abs(r) * math.sqrt(freedom / (1 - r * r)), freedom)]
+
+    rows = [column.tolist() for column in columns.T]
+    return {"name": name, "columns": rows, "pearson": of(columns), "spearman": of(stats.rankdata(columns, axis=0))}
 
 
 def ranking(name, scores, positive):
@@ -174,6 +189,18 @@ def main():
         case("three", x[:3], noise[:3]),
         case("two", x[:2], noise[:2]),
         case("constant", np.ones(9), noise[:9]),
+        case("33, no ties", x[:33], (x + noise)[:33]),
+        case("in order", x[:7], x[:7] ** 3),
+        case("one pair out of order", np.arange(40), [1, 0, *range(2, 40)]),
+        case("ties, few", [1, 1, 2, 3], [1, 2, 2, 4]),
+        case("huge", x[:12] * 1e200, noise[:12] * 1e-200),
+    ]
+    given = np.random.default_rng(5).normal(size=(40, 3))
+    x3, y3 = x + given @ [1, -1, 0.5], noise + given @ [0.5, 1, 1] + 0.3 * x
+    partials = [
+        partial("one", x3, y3, given[:, :1]),
+        partial("three", x3, y3, given),
+        partial("ties", np.round(x3), np.round(y3), np.round(given[:, :2])),
     ]
     planted = draw.random(60) < 0.3
     rankings = [
@@ -230,8 +257,9 @@ def main():
     sampled = ",\n".join(json.dumps(each) for each in samples)
     adjusted = ",\n".join(json.dumps(each) for each in tests)
     grouped = ",\n".join(json.dumps(each) for each in ways)
+    remaining = ",\n".join(json.dumps(each) for each in partials)
     far = ",\n".join(f'"{name}": {json.dumps(rows)}' for name, rows in tails().items())
-    text = f'{{"about": {json.dumps(about)}, "cases": [\n{rows}\n], "rankings": [\n{ranked}\n],\n"tails": {{\n{far}\n}},\n"one_sample": [\n{sampled}\n],\n"many": [\n{adjusted}\n],\n"one_way": [\n{grouped}\n]}}\n'
+    text = f'{{"about": {json.dumps(about)}, "cases": [\n{rows}\n], "rankings": [\n{ranked}\n],\n"tails": {{\n{far}\n}},\n"one_sample": [\n{sampled}\n],\n"many": [\n{adjusted}\n],\n"one_way": [\n{grouped}\n],\n"partial": [\n{remaining}\n]}}\n'
     (Path(__file__).parent / "statistics.json").write_text(text)
 
 

@@ -123,3 +123,33 @@ fn ranks((order, ends): &(Vec<u32>, Vec<u32>), drawn: &[u32], group: &[usize]) -
     }
     ranks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::Coefficient;
+
+    /// A sample by counts is the correlation of rows written out as often as they were drawn.
+    #[test]
+    fn counting_is_copying() {
+        let n = 60;
+        let value = |at: usize, by: usize| ((at * by) % 23) as f64 / 4.0; // with ties
+        let (x, y): (Vec<f64>, Vec<f64>) = (0..n).map(|at| (value(at, 7), value(at, 11) + value(at, 7))).unzip();
+        let labels: Vec<usize> = (0..n).map(|at| 100 - at / 5).collect();
+        let (group, count) = numbered(&labels);
+        for seed in 0..5 {
+            let drawn: Vec<u32> = (0..count).map(|at| ((at * 5 + seed) % 4) as u32).collect();
+            let places: Vec<usize> = (0..n).flat_map(|at| std::iter::repeat_n(at, drawn[group[at]] as usize)).collect();
+            let some = |values: &[f64]| places.iter().map(|&at| values[at]).collect::<Vec<_>>();
+            for which in [Coefficient::Pearson, Coefficient::Spearman, Coefficient::Kendall] {
+                let counted = Prepared::of(&x, &y, &group, count, which).and_then(|prepared| prepared.value(&drawn, &group));
+                let copied = which.value(&some(&x), &some(&y));
+                assert!(counted.zip(copied).is_some_and(|(a, b)| (a - b).abs() < 1e-12), "{which:?}: {counted:?}, {copied:?}");
+            }
+        }
+        // A sample in which one side is constant has no correlation.
+        let constant = Prepared::of(&[1.0, 1.0, 2.0], &[1.0, 2.0, 3.0], &[0, 1, 2], 3, Coefficient::Pearson)
+            .and_then(|p| p.value(&[2, 1, 0], &[0, 1, 2]));
+        assert_eq!(constant, None);
+    }
+}
