@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::{Device, Tensor, nn, no_grad};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Fit};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::{Gradients, Layout, backward};
@@ -108,23 +108,22 @@ impl Snapshot {
         // Gradients of a thinned network are others than those of its weights.
         let stores = if checkpoint.thinning.is_none() { task.stores.as_slice() } else { &[] };
         snapshot.stores = stores.iter().filter_map(|store| store.at(checkpoint)).collect();
-        let mut wrong = Vec::new();
-        for (name, mut tensor) in snapshot.named_tensors() {
-            match checkpoint.tensor(&name) {
-                None => wrong.push(format!("{name} is missing")),
-                Some(stored) if stored.size() != tensor.size() => {
-                    wrong.push(format!("{name} expected {:?}, got {:?}", tensor.size(), stored.size()));
-                }
-                Some(stored) if stored.isfinite().all().int64_value(&[]) == 0 => {
-                    wrong.push(format!("{name} holds NaN or infinity"));
-                }
-                Some(stored) => no_grad(|| tensor.f_copy_(stored))?,
+        let network = snapshot.named_tensors();
+        if let Some(reason) = Fit::of(&network, checkpoint).trouble(false) {
+            return Err(Error::checkpoint(checkpoint.name(), reason));
+        }
+        for (name, mut tensor) in network {
+            if let Some(stored) = checkpoint.tensor(&name) {
+                no_grad(|| tensor.f_copy_(stored))?;
             }
         }
-        match wrong.is_empty() {
-            true => Ok(snapshot),
-            false => Err(Error::checkpoint(checkpoint.name(), wrong.join("; "))),
-        }
+        Ok(snapshot)
+    }
+
+    /// Which weights of a checkpoint are those of the task's architecture.
+    pub(crate) fn fit(task: &Task, checkpoint: &Checkpoint) -> Result<Fit> {
+        let network = Snapshot::build(task, None)?.named_tensors();
+        guarded(|| Ok(Fit::of(&network, checkpoint)))
     }
 
     pub(crate) fn network(&self) -> &dyn Model {

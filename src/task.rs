@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use polars::prelude::DataFrame;
 use tch::nn;
 
 use crate::checkpoint::Checkpoint;
@@ -64,13 +65,36 @@ impl Task {
 
     /// Takes weights from elsewhere instead of training; each is checked against the architecture.
     ///
-    /// Errors: [`Error::Checkpoint`] naming every missing or misshapen parameter, and NaN weights.
+    /// Errors: [`Error::Checkpoint`] naming every parameter that is missing, misshapen or NaN, every weight that the network has no place
+    /// for, and the nearest names. Torch's counters `num_batches_tracked` may be left over; [`Checkpoint::without`] drops others.
     pub fn with_checkpoints(mut self, checkpoints: Vec<Checkpoint>) -> Result<Task> {
         for checkpoint in &checkpoints {
-            Snapshot::new(&self, checkpoint)?;
+            if let Some(reason) = Snapshot::fit(&self, checkpoint)?.trouble(true) {
+                return Err(Error::checkpoint(checkpoint.name(), reason));
+            }
         }
         self.checkpoints = checkpoints;
         Ok(self)
+    }
+
+    /// The architecture's parameters beside a checkpoint's weights, what does not fit first.
+    ///
+    /// Columns: `parameter`, `expected` and `found` (shapes), `verdict` (`missing`, `misshapen`, `not finite`, `extra`, `fits`, or
+    /// `not used` for torch's counters), `nearest` (for a missing name the nearest of those left over, and the other way round).
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10));
+    /// let zeros = |size: &[i64]| Tensor::zeros(size, (ascribe::tch::Kind::Float, ascribe::tch::Device::Cpu));
+    /// let python = Checkpoint::new(0, 0, 0.0, vec![("0.weight".into(), zeros(&[10, 64])), ("0.bias".into(), zeros(&[10]))]);
+    /// let table = task.compare(&python)?;
+    /// assert_eq!(table.column("verdict")?.str()?.get(0), Some("missing"));
+    /// let task = task.with_checkpoints(vec![python.rename(&[("0", "linear")])?])?;
+    /// assert_eq!(task.checkpoints().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn compare(&self, checkpoint: &Checkpoint) -> Result<DataFrame> {
+        Snapshot::fit(self, checkpoint)?.frame()
     }
 
     /// Trains one more run from fresh weights and adds the checkpoints it kept.

@@ -1,6 +1,7 @@
 //! One test binary: laws over every method, oracles, goldens from peers, bad input.
 
 mod bad_input;
+mod checkpoints;
 mod data_value_embedding;
 mod dataset;
 mod display;

@@ -1,16 +1,33 @@
 //! Examples as tensors, with one row of metadata each.
 
+mod array;
+mod cifar;
 mod corrupt;
 mod digits;
 mod download;
 mod fashion;
+mod folder;
 mod idx;
+mod maestro;
 mod mnist;
+mod music;
+mod resize;
+mod shakespeare;
+mod table;
+mod text;
+mod walk;
 
+pub use cifar::{Cifar2, cifar2, cifar10};
 pub use corrupt::flip_labels;
 pub use digits::digits;
 pub use fashion::fashion_mnist;
+pub use folder::{Images, Resize, folder};
+pub use maestro::maestro;
 pub use mnist::mnist;
+pub use music::{Events, midi};
+pub use shakespeare::tiny_shakespeare;
+pub use table::{Categories, Columns, Encoding, Target};
+pub use text::{Blocks, Vocabulary, tokens};
 
 use polars::prelude::{Column, DataFrame, IdxCa, IdxSize, IntoColumn, NamedFrom, Series};
 use tch::{Kind, Tensor};
