@@ -22,6 +22,11 @@ pub(crate) enum Purpose {
     Retraining = 13,
     Fold = 40,
     Permutation = 41,
+    Duplicate = 60,
+    NearDuplicate = 61,
+    Noise = 62,
+    Backdoor = 63,
+    Shortcut = 64,
 }
 
 /// The generator of one (seed, purpose, index).
