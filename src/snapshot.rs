@@ -74,12 +74,22 @@ impl Snapshot {
         let (store, network) = build(&task.architecture, seed)?;
         let mut named: Vec<(String, Tensor)> = store.variables().into_iter().collect();
         named.sort_by(|a, b| a.0.cmp(&b.0));
-        let parameters: Vec<Tensor> = store.trainable_variables().into_iter().filter(Tensor::requires_grad).collect();
+        let mut parameters: Vec<Tensor> = store.trainable_variables().into_iter().filter(Tensor::requires_grad).collect();
         if parameters.is_empty() {
             return Err(Error::layer("model", "it has no trainable parameters"));
         }
         // The store's map has no order of its own; creation order has, and names follow by identity.
         let name_of = |p: &Tensor| named.iter().find(|(_, t)| same(t, p)).map_or_else(String::new, |(name, _)| name.clone());
+        // What is not attributed to is a constant; what trains, with weights drawn from a seed, has no constants.
+        if seed.is_none() {
+            parameters.retain(|p| {
+                let kept = task.attributes(&name_of(p));
+                if !kept {
+                    let _ = p.set_requires_grad(false);
+                }
+                kept
+            });
+        }
         let layout = Layout::new(parameters.iter().map(|p| (name_of(p), p.size())).collect());
         let buffers = named.iter().filter(|(_, t)| !parameters.iter().any(|p| same(p, t)));
         let buffers = buffers.map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
@@ -118,6 +128,12 @@ impl Snapshot {
             }
         }
         Ok(snapshot)
+    }
+
+    /// Names of all trained parameters of the task's architecture.
+    pub(crate) fn parameter_names(task: &Task) -> Result<Vec<String>> {
+        let network = Snapshot::build(task, None)?;
+        Ok(network.layout.entries().iter().map(|entry| entry.name.clone()).collect())
     }
 
     /// Which weights of a checkpoint are those of the task's architecture.
