@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn distances_are_levenshteins() {
-        for (a, b, distance) in [("kitten", "sitting", 3), ("", "abc", 3), ("fc1", "fc1", 0), ("flaw", "lawn", 2), ("é", "e", 1)] {
+        for (a, b, distance) in [("kitten", "sitting", 3), ("", "abc", 3), ("fc1", "fc1", 0), ("flaw", "lawn", 2), ("é", "e", 1)]
+        {
             assert_eq!((edits(a, b), edits(b, a)), (distance, distance), "{a} {b}");
         }
         assert_eq!(nearest("fc2.weigth", ["fc1.weight", "fc2.weight", "fc2.bias"]), Some("fc2.weight"));

@@ -85,7 +85,18 @@ fn safetensors_of_every_kind() {
 #[test]
 fn what_is_saved_is_loaded() {
     let folder = Folder::new("kinds");
-    let kinds = [Kind::Float, Kind::Double, Kind::Half, Kind::BFloat16, Kind::Int64, Kind::Int, Kind::Int16, Kind::Int8, Kind::Uint8, Kind::Bool];
+    let kinds = [
+        Kind::Float,
+        Kind::Double,
+        Kind::Half,
+        Kind::BFloat16,
+        Kind::Int64,
+        Kind::Int,
+        Kind::Int16,
+        Kind::Int8,
+        Kind::Uint8,
+        Kind::Bool,
+    ];
     let tensors = kinds.map(|kind| (format!("{kind:?}"), Tensor::from_slice(&[0i64, 1, 1]).to_kind(kind)));
     let saved = Checkpoint::new(1, 2, 0.5, tensors.into());
     saved.save(folder.0.join("all.safetensors")).unwrap();
@@ -125,7 +136,10 @@ fn safetensors_headers_that_lie() {
         (b"\xff\xff\xff\xff\xff\xff\xff\xff{}".to_vec(), &[whole, "claims 18446744073709551615 bytes"]),
         (b"\x01\x00".to_vec(), &[whole, "8 bytes of header length"]),
         (
-            file("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", &[0; 2]),
+            file(
+                "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+                &[0; 2],
+            ),
             &[whole, "two tensors named \"a\""],
         ),
     ];
@@ -170,7 +184,8 @@ fn an_index_names_files_beside_it_and_nothing_else() {
 
 #[test]
 fn names_are_turned_by_a_table() {
-    let checkpoint = |names: &[&str]| Checkpoint::new(0, 0, 0.0, names.iter().map(|name| (name.to_string(), zeros(&[1]))).collect());
+    let checkpoint =
+        |names: &[&str]| Checkpoint::new(0, 0, 0.0, names.iter().map(|name| (name.to_string(), zeros(&[1]))).collect());
     let renamed = |names: &[&str], rules: &[(&str, &str)]| {
         let turned = checkpoint(names).rename(rules).unwrap();
         turned.tensors().iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
@@ -242,7 +257,13 @@ fn all_that_does_not_fit_is_said_at_once() {
 
     // Torch's counter alone is no trouble; anything else that the network would not use is.
     let whole = |extra: &str, size: &[i64]| {
-        let network = [("fc1.weight", vec![6, 4]), ("fc1.bias", vec![6]), ("fc2.weight", vec![3, 6]), ("fc2.bias", vec![3]), (extra, size.to_vec())];
+        let network = [
+            ("fc1.weight", vec![6, 4]),
+            ("fc1.bias", vec![6]),
+            ("fc2.weight", vec![3, 6]),
+            ("fc2.bias", vec![3]),
+            (extra, size.to_vec()),
+        ];
         Checkpoint::new(0, 0, 0.0, network.map(|(name, size)| (name.to_string(), zeros(&size))).into())
     };
     assert!(task.clone().with_checkpoints(vec![whole("bn.num_batches_tracked", &[])]).is_ok());

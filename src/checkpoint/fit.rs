@@ -108,7 +108,11 @@ impl Fit {
         let parts = [
             some(of(Verdict::Missing).map(|row| format!("{} is missing{}", row.parameter, near(row)))),
             some(of(Verdict::Misshapen).map(|row| {
-                let turned = row.expected.as_ref().zip(row.found.as_ref()).is_some_and(|(a, b)| a.len() == 2 && a.iter().eq(b.iter().rev()));
+                let turned = row
+                    .expected
+                    .as_ref()
+                    .zip(row.found.as_ref())
+                    .is_some_and(|(a, b)| a.len() == 2 && a.iter().eq(b.iter().rev()));
                 let hint = if turned { ", the transpose" } else { "" };
                 format!("{} expected {}, got {}{hint}", row.parameter, size(&row.expected), size(&row.found))
             })),
@@ -118,7 +122,8 @@ impl Fit {
         if parts.is_empty() && !strict {
             return None;
         }
-        let extra = of(Verdict::Extra).map(|row| format!("{} {} has no place in the network{}", row.parameter, size(&row.found), near(row)));
+        let extra = of(Verdict::Extra)
+            .map(|row| format!("{} {} has no place in the network{}", row.parameter, size(&row.found), near(row)));
         parts.extend(some(extra));
         (!parts.is_empty()).then(|| parts.join("; "))
     }

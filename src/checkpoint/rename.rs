@@ -34,8 +34,9 @@ impl Checkpoint {
             for (name, _) in &mut renamed.tensors {
                 if let Some((stars, rest)) = pattern.find(name) {
                     let filled = pieces.iter().zip(stars.iter().chain(std::iter::repeat(&""))).enumerate();
-                    let filled: String =
-                        filled.map(|(i, (piece, star))| if i + 1 < pieces.len() { [*piece, star].concat() } else { piece.to_string() }).collect();
+                    let filled: String = filled
+                        .map(|(i, (piece, star))| if i + 1 < pieces.len() { [*piece, star].concat() } else { piece.to_string() })
+                        .collect();
                     *name = format!("{filled}{rest}");
                 }
             }

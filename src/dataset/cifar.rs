@@ -16,8 +16,8 @@ use std::path::Path;
 use polars::prelude::{NamedFrom, Series};
 use tch::{Kind, Tensor};
 
-use super::download::Folder;
 use super::Dataset;
+use super::download::Folder;
 use crate::error::{Error, Result};
 
 const CLASSES: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
@@ -56,7 +56,8 @@ impl Cifar2 {
 /// ```
 pub fn cifar10() -> Result<(Dataset, Dataset)> {
     let folder = Folder::of("cifar-10-batches-bin")?.path;
-    let part = |part: &str| -> Result<Dataset> { Ok(published(&folder, part)?.dataset(&CLASSES)?.named(format!("cifar10-{part}"))) };
+    let part =
+        |part: &str| -> Result<Dataset> { Ok(published(&folder, part)?.dataset(&CLASSES)?.named(format!("cifar10-{part}"))) };
     Ok((part("train")?, part("test")?))
 }
 
@@ -99,7 +100,8 @@ fn published(folder: &Path, part: &str) -> Result<Records> {
     for file in files {
         let path = folder.join(file);
         if !path.is_file() {
-            let reason = format!("{} is not there: unpack the publisher's cifar-10-binary.tar.gz beside that folder", path.display());
+            let reason =
+                format!("{} is not there: unpack the publisher's cifar-10-binary.tar.gz beside that folder", path.display());
             return Err(Error::data("cifar10", reason));
         }
         let records = Records::read(&path)?;
@@ -136,14 +138,18 @@ impl Records {
     fn of_pair(path: &Path, pair: Cifar2) -> Result<Records> {
         let mut records = Records::read(path)?;
         if let Some(at) = records.labels.iter().position(|label| !pair.classes().contains(label)) {
-            let reason = format!("expected labels {:?} of {}, image {at} has {}", pair.classes(), pair.name(), records.labels[at]);
+            let reason =
+                format!("expected labels {:?} of {}, image {at} has {}", pair.classes(), pair.name(), records.labels[at]);
             return Err(wrong(path, reason));
         }
         let beside = path.with_extension("idx-u16le");
         if beside.is_file() {
             let bytes = std::fs::read(&beside).map_err(|e| Error::io(&beside, e))?;
             if bytes.len() != 2 * records.labels.len() {
-                return Err(wrong(&beside, format!("expected {} positions of two bytes, got {} bytes", records.labels.len(), bytes.len())));
+                return Err(wrong(
+                    &beside,
+                    format!("expected {} positions of two bytes, got {} bytes", records.labels.len(), bytes.len()),
+                ));
             }
             records.positions = bytes.chunks_exact(2).map(|two| u32::from(u16::from_le_bytes([two[0], two[1]]))).collect();
         }

@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::{DataFrame, NamedFrom, Series};
 
+use super::Dataset;
 use super::download::Folder;
 use super::music::{Events, cut, tokens_of};
 use super::table::read_csv;
 use super::text::Blocks;
-use super::Dataset;
 use crate::error::{Error, Result};
 use crate::frame::column;
 
@@ -35,7 +35,8 @@ pub fn maestro(events: Events) -> Result<(Dataset, Dataset, Dataset)> {
     let folder = Folder::of("maestro-v2.0.0")?.path;
     let Some(list) = LISTS.iter().map(|name| folder.join(name)).find(|path| path.is_file()) else {
         let place = folder.display();
-        let reason = format!("expected maestro-v2.0.0.csv in {place}: unpack the publisher's maestro-v2.0.0-midi.zip beside that folder");
+        let reason =
+            format!("expected maestro-v2.0.0.csv in {place}: unpack the publisher's maestro-v2.0.0-midi.zip beside that folder");
         return Err(Error::data("maestro", reason));
     };
     let list = read_csv(&list)?;

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use polars::prelude::{NamedFrom, Series};
 
+use super::Dataset;
 use super::text::{Blocks, stem};
 use super::walk::files_below;
-use super::Dataset;
 use crate::error::{Error, Result};
 use crate::read::{self, Midi, Note, Part};
 
@@ -144,18 +144,19 @@ fn sustained(part: &Part) -> Vec<Note> {
     let spans = pressed(&part.pedal);
     // What is still down at the end comes up with the last event.
     let last = part.pedal.iter().map(|(at, _)| *at).chain(part.notes.iter().map(|note| note.end)).fold(0.0, f64::max);
-    let mut notes = part.notes.clone();
-    notes.sort_by(|a, b| a.start.total_cmp(&b.start));
-    let mut struck = [f64::INFINITY; 128];
-    for note in notes.iter_mut().rev() {
-        let next = &mut struck[usize::from(note.pitch & 127)];
+    let mut strikes = vec![Vec::new(); 128];
+    part.notes.iter().for_each(|note| strikes[usize::from(note.pitch & 127)].push(note.start));
+    strikes.iter_mut().for_each(|starts| starts.sort_by(f64::total_cmp));
+    let sounding = part.notes.iter().map(|note| {
         let before = spans.partition_point(|(down, _)| *down <= note.end);
-        if let Some((_, up)) = before.checked_sub(1).map(|span| spans[span]).filter(|(_, up)| note.end < *up) {
-            note.end = up.min(last).min(next.max(note.end));
-        }
-        *next = note.start;
-    }
-    notes
+        let Some((_, up)) = before.checked_sub(1).map(|span| spans[span]).filter(|(_, up)| note.end < *up) else {
+            return *note;
+        };
+        let starts = &strikes[usize::from(note.pitch & 127)];
+        let again = starts.get(starts.partition_point(|start| *start < note.end)).copied().unwrap_or(f64::INFINITY);
+        Note { end: up.min(last).min(again), ..*note }
+    });
+    sounding.collect()
 }
 
 fn dattri(midi: &Midi) -> Result<Vec<i64>> {

@@ -72,7 +72,8 @@ impl Picture {
     pub(super) fn of_channels(self, channels: usize) -> Picture {
         let pixels = match (self.channels, channels) {
             (3, 1) => {
-                let grey = |p: &[u8]| (u32::from(p[0]) * 19_595 + u32::from(p[1]) * 38_470 + u32::from(p[2]) * 7_471 + 0x8000) >> 16;
+                let grey =
+                    |p: &[u8]| (u32::from(p[0]) * 19_595 + u32::from(p[1]) * 38_470 + u32::from(p[2]) * 7_471 + 0x8000) >> 16;
                 self.pixels.chunks_exact(3).map(|pixel| grey(pixel) as u8).collect()
             }
             (1, 3) => self.pixels.iter().flat_map(|&grey| [grey; 3]).collect(),
@@ -95,8 +96,7 @@ fn weights(old: usize, new: usize) -> Vec<Weights> {
         let centre = (at as f64 + 0.5) * scale;
         let first = (centre - support + 0.5).max(0.0) as usize;
         let end = ((centre + support + 0.5) as usize).min(old);
-        let raw: Vec<f64> =
-            (first..end).map(|i| (1.0 - ((i as f64 - centre + 0.5) / support).abs()).max(0.0)).collect();
+        let raw: Vec<f64> = (first..end).map(|i| (1.0 - ((i as f64 - centre + 0.5) / support).abs()).max(0.0)).collect();
         let sum: f64 = raw.iter().sum();
         let fixed = |weight: &f64| (weight / sum * f64::from(1u32 << PRECISION) + 0.5) as i64;
         Weights { first, each: raw.iter().map(fixed).collect() }

@@ -12,9 +12,9 @@
 
 use std::path::Path;
 
+use super::Dataset;
 use super::download::{self, Folder};
 use super::text::{Blocks, Vocabulary};
-use super::Dataset;
 use crate::error::{Error, Result};
 
 const SHA256: &str = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed";

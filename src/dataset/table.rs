@@ -258,7 +258,10 @@ impl Form {
         if is_text(frame, name)? {
             let levels = levels(frame, name)?;
             return match columns.categories == Categories::OneHot && levels.len() > MOST_LEVELS {
-                true => Err(wrong(name, format!("{} distinct texts are names rather than categories: list it in metadata", levels.len()))),
+                true => Err(wrong(
+                    name,
+                    format!("{} distinct texts are names rather than categories: list it in metadata", levels.len()),
+                )),
                 false => Ok(Form::Category(levels)),
             };
         }
@@ -320,7 +323,7 @@ fn numbers(frame: &DataFrame, name: &str) -> Result<Vec<f64>> {
     let wide = column(frame, name)?.cast(&DataType::Float64)?;
     let checked = wide.f64()?.iter().enumerate().map(|(row, value)| match value {
         Some(value) if value.is_finite() && (value as f32).is_finite() => Ok(value),
-        Some(value) => Err(wrong(name, format!("row {row}: expected a finite number, got {value}"))),
+        Some(value) => Err(wrong(name, format!("row {row}: expected a finite number, got {value:e}"))),
         None => Err(wrong(name, format!("row {row}: expected a number, got nothing"))),
     });
     checked.collect()
@@ -336,7 +339,9 @@ fn texts(frame: &DataFrame, name: &str) -> Result<Vec<String>> {
     }
     let text: Series = column.as_materialized_series().cast(&DataType::String)?;
     let cells = text.str()?.iter().enumerate();
-    let whole = cells.map(|(row, cell)| cell.map(str::to_string).ok_or_else(|| wrong(name, format!("row {row}: expected a value, got nothing"))));
+    let whole = cells.map(|(row, cell)| {
+        cell.map(str::to_string).ok_or_else(|| wrong(name, format!("row {row}: expected a value, got nothing")))
+    });
     whole.collect()
 }
 
@@ -357,7 +362,14 @@ fn indices(frame: &DataFrame, name: &str, levels: &[String]) -> Result<Vec<i64>>
     let found = texts(frame, name)?.into_iter().enumerate().map(|(row, cell)| {
         known.get(cell.as_str()).copied().ok_or_else(|| {
             let cell: String = cell.chars().take(40).collect();
-            wrong(name, format!("row {row}: {cell:?} is none of the {} values that were learnt{}", levels.len(), hint(&cell, levels.iter().map(String::as_str))))
+            wrong(
+                name,
+                format!(
+                    "row {row}: {cell:?} is none of the {} values that were learnt{}",
+                    levels.len(),
+                    hint(&cell, levels.iter().map(String::as_str))
+                ),
+            )
         })
     });
     found.collect()

@@ -88,7 +88,11 @@ fn parts(path: &Path, key: Option<&str>) -> Result<Weights> {
         let unnamed: Vec<String> =
             tensors.iter().map(|(name, _)| name).filter(|name| !names.contains(&name.as_str())).cloned().collect();
         if !unnamed.is_empty() {
-            return Err(wrong(format!("its part {} holds {}, which the index does not place there", quoted(file), listed(&unnamed))));
+            return Err(wrong(format!(
+                "its part {} holds {}, which the index does not place there",
+                quoted(file),
+                listed(&unnamed)
+            )));
         }
         all.extend(tensors);
         said.extend(metadata);
