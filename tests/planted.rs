@@ -38,8 +38,9 @@ fn copies_stand_behind_their_originals() {
         assert_eq!(marks(&copied, "duplicate"), (0..20 + n).map(|i| i >= 20).collect::<Vec<_>>());
         assert!(copied.inputs().narrow(0, 0, 20).equal(data.inputs()));
         let originals = originals(&copied);
-        for at in 20..20 + n {
-            let original = originals[at].unwrap() as usize;
+        assert!(originals[..20].iter().all(Option::is_none));
+        for (at, original) in originals.iter().enumerate().skip(20) {
+            let original = original.unwrap() as usize;
             assert!(copied.inputs().get(at as i64).equal(&data.inputs().get(original as i64)));
             assert_eq!(copied.labels().unwrap()[at], data.labels().unwrap()[original]);
             assert_eq!(copied.frame().column("name").unwrap().str().unwrap().get(at), Some(format!("e{original}").as_str()));

@@ -22,7 +22,7 @@ use crate::random::{self, Purpose};
 /// ```
 pub fn duplicate(data: &Dataset, n: usize, seed: u64) -> Result<Dataset> {
     let chosen = drawn(data, n, "to copy", seed, Purpose::Duplicate, |_| true)?;
-    copies(data, &chosen, "duplicate", |inputs| Ok(inputs))
+    copies(data, &chosen, "duplicate", Ok)
 }
 
 /// Appends copies of `n` random examples with normal noise of this standard deviation on every input number; the column `near_duplicate`
