@@ -1,10 +1,15 @@
 //! The weights of one moment of one training run.
 
+mod fit;
+mod rename;
+
+pub(crate) use fit::Fit;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
 use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
@@ -108,39 +113,47 @@ impl Checkpoint {
         write_aside(path, |file| file.write_all(&buffer))
     }
 
-    /// Reads safetensors, or what `torch.save` wrote (see [`read::state_dict`]); run, step and learning rate are 0 where the
-    /// file does not say.
+    /// Reads weights that any software wrote, told apart by content; nothing in the file is executed.
     ///
-    /// Errors: [`Error::Io`], or [`Error::Checkpoint`] for a file that is not whole and valid ([`Error::Data`] for torch's).
+    /// * safetensors, whose metadata may say run, step and learning rate; these are 0 otherwise;
+    /// * safetensors or torch files in parts, by their index (`model.safetensors.index.json`), or the folder that holds it;
+    /// * what `torch.save` wrote: a state dict, or a dict that holds one (see [`read::state_dict`]), and pickles of NumPy arrays;
+    /// * `.npz`.
+    ///
+    /// Names are as in the file: [`Checkpoint::rename`] turns them into those of the architecture, [`Task::compare`] says which fit.
+    ///
+    /// Errors: [`Error::Io`], or [`Error::Checkpoint`] for a file that is not whole and valid, or holds several state dicts.
+    ///
+    /// [`Task::compare`]: crate::task::Task::compare
     pub fn load(path: impl AsRef<Path>) -> Result<Checkpoint> {
-        let path = path.as_ref();
-        if read::begins_like_torch(path) {
-            return Ok(Checkpoint::new(0, 0, 0.0, read::state_dict(path)?));
-        }
-        let buffer = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        let (_, header) = SafeTensors::read_metadata(&buffer).map_err(|e| broken(path, e))?;
-        let file = SafeTensors::deserialize(&buffer).map_err(|e| broken(path, e))?;
-        let said = |key: &str| header.metadata().as_ref().and_then(|m| m.get(key).cloned()).unwrap_or_default();
-        let mut tensors = Vec::new();
-        for (name, view) in file.tensors() {
-            let size: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
-            let tensor = Tensor::f_from_data_size(view.data(), &size, kind(view.dtype(), &name)?)?;
-            tensors.push((name, tensor));
-        }
+        Checkpoint::read(path.as_ref(), None)
+    }
+
+    /// As [`Checkpoint::load`], from a torch file that holds several state dicts; keys within keys are joined by a dot.
+    ///
+    /// ```no_run
+    /// let averaged = ascribe::checkpoint::Checkpoint::load_at("run.pt", "ema.model")?;
+    /// # Ok::<(), ascribe::Error>(())
+    /// ```
+    pub fn load_at(path: impl AsRef<Path>, key: &str) -> Result<Checkpoint> {
+        Checkpoint::read(path.as_ref(), Some(key))
+    }
+
+    fn read(path: &Path, key: Option<&str>) -> Result<Checkpoint> {
+        let (mut tensors, metadata) = read::weights(path, key).map_err(|error| match error {
+            Error::Data { name, reason } => Error::Checkpoint { name, reason },
+            other => other,
+        })?;
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(Checkpoint {
-            run: said("run").parse().unwrap_or(0),
-            step: said("step").parse().unwrap_or(0),
-            learning_rate: said("learning_rate").parse().unwrap_or(0.0),
-            tensors,
-            thinning: None,
-            memory: None,
-        })
+        let said = |key: &str| metadata.get(key).map(String::as_str).unwrap_or_default();
+        let learning_rate = said("learning_rate").parse().unwrap_or(0.0);
+        let (run, step) = (said("run").parse().unwrap_or(0), said("step").parse().unwrap_or(0));
+        Ok(Checkpoint { run, step, learning_rate, tensors, thinning: None, memory: None })
     }
 }
 
 fn broken(path: &Path, error: safetensors::SafeTensorError) -> Error {
-    Error::checkpoint(path.display().to_string(), format!("not a whole and valid safetensors file ({error:?})"))
+    Error::checkpoint(path.display().to_string(), format!("cannot be written as safetensors ({error:?})"))
 }
 
 fn raw_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
@@ -150,22 +163,20 @@ fn raw_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-const KINDS: [(Dtype, Kind); 7] = [
+const KINDS: [(Dtype, Kind); 10] = [
     (Dtype::F32, Kind::Float),
     (Dtype::F64, Kind::Double),
     (Dtype::F16, Kind::Half),
     (Dtype::BF16, Kind::BFloat16),
     (Dtype::I64, Kind::Int64),
     (Dtype::I32, Kind::Int),
+    (Dtype::I16, Kind::Int16),
+    (Dtype::I8, Kind::Int8),
+    (Dtype::U8, Kind::Uint8),
     (Dtype::BOOL, Kind::Bool),
 ];
 
 fn dtype(kind: Kind) -> Result<Dtype> {
     let pair = KINDS.iter().find(|(_, k)| *k == kind);
     pair.map(|(d, _)| *d).ok_or_else(|| Error::Unsupported(format!("a checkpoint tensor of kind {kind:?}")))
-}
-
-fn kind(dtype: Dtype, name: &str) -> Result<Kind> {
-    let pair = KINDS.iter().find(|(d, _)| *d == dtype);
-    pair.map(|(_, k)| *k).ok_or_else(|| Error::checkpoint(name, format!("tensors of type {dtype:?} are not read")))
 }

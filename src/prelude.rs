@@ -7,14 +7,14 @@ pub use crate::{
         self, Arnoldi, ConjugateGradient, Curvature, Damping, DataInf, Diagonal, Ekfac, Explicit, Kfac, Lissa, Matrix, Nystrom,
         Precondition, Preconditioner, Spectrum,
     },
-    dataset::{self, Dataset},
+    dataset::{self, Blocks, Categories, Cifar2, Columns, Dataset, Encoding, Events, Images, Patch, Resize, Vocabulary},
     default,
     display::Show,
     error::Error,
     gradient::{Function, Gradients, Operator},
     measurement::{
         Contrastive, LogLikelihood, Logit, Margin, Masked, MeanOverPositions, MeanSquaredOutput, Measurement,
-        NegativeSquaredError, NextToken, Prediction,
+        NegativeSquaredError, NextToken, OfClass, Prediction, Region,
     },
     method::{
         self, Ats, Attributor, BlockProjected, DTrak, DampingPath, DataValueEmbedding, Dropout, FactGrass, FisherKind, GradCos,

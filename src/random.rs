@@ -29,6 +29,11 @@ pub(crate) enum Purpose {
     Permutation = 41,
     SignFlip = 42,
     Shuffle = 43,
+    Duplicate = 60,
+    NearDuplicate = 61,
+    Noise = 62,
+    Backdoor = 63,
+    Shortcut = 64,
 }
 
 /// The generator of one (seed, purpose, index).

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::{Device, Tensor, nn, no_grad};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Fit};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::{Gradients, Layout, backward};
@@ -74,12 +74,22 @@ impl Snapshot {
         let (store, network) = build(&task.architecture, seed)?;
         let mut named: Vec<(String, Tensor)> = store.variables().into_iter().collect();
         named.sort_by(|a, b| a.0.cmp(&b.0));
-        let parameters: Vec<Tensor> = store.trainable_variables().into_iter().filter(Tensor::requires_grad).collect();
+        let mut parameters: Vec<Tensor> = store.trainable_variables().into_iter().filter(Tensor::requires_grad).collect();
         if parameters.is_empty() {
             return Err(Error::layer("model", "it has no trainable parameters"));
         }
         // The store's map has no order of its own; creation order has, and names follow by identity.
         let name_of = |p: &Tensor| named.iter().find(|(_, t)| same(t, p)).map_or_else(String::new, |(name, _)| name.clone());
+        // What is not attributed to is a constant; what trains, with weights drawn from a seed, has no constants.
+        if seed.is_none() {
+            parameters.retain(|p| {
+                let kept = task.attributes(&name_of(p));
+                if !kept {
+                    let _ = p.set_requires_grad(false);
+                }
+                kept
+            });
+        }
         let layout = Layout::new(parameters.iter().map(|p| (name_of(p), p.size())).collect());
         let buffers = named.iter().filter(|(_, t)| !parameters.iter().any(|p| same(p, t)));
         let buffers = buffers.map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
@@ -108,23 +118,28 @@ impl Snapshot {
         // Gradients of a thinned network are others than those of its weights.
         let stores = if checkpoint.thinning.is_none() { task.stores.as_slice() } else { &[] };
         snapshot.stores = stores.iter().filter_map(|store| store.at(checkpoint)).collect();
-        let mut wrong = Vec::new();
-        for (name, mut tensor) in snapshot.named_tensors() {
-            match checkpoint.tensor(&name) {
-                None => wrong.push(format!("{name} is missing")),
-                Some(stored) if stored.size() != tensor.size() => {
-                    wrong.push(format!("{name} expected {:?}, got {:?}", tensor.size(), stored.size()));
-                }
-                Some(stored) if stored.isfinite().all().int64_value(&[]) == 0 => {
-                    wrong.push(format!("{name} holds NaN or infinity"));
-                }
-                Some(stored) => no_grad(|| tensor.f_copy_(stored))?,
+        let network = snapshot.named_tensors();
+        if let Some(reason) = Fit::of(&network, checkpoint).trouble(false) {
+            return Err(Error::checkpoint(checkpoint.name(), reason));
+        }
+        for (name, mut tensor) in network {
+            if let Some(stored) = checkpoint.tensor(&name) {
+                no_grad(|| tensor.f_copy_(stored))?;
             }
         }
-        match wrong.is_empty() {
-            true => Ok(snapshot),
-            false => Err(Error::checkpoint(checkpoint.name(), wrong.join("; "))),
-        }
+        Ok(snapshot)
+    }
+
+    /// Names of all trained parameters of the task's architecture.
+    pub(crate) fn parameter_names(task: &Task) -> Result<Vec<String>> {
+        let network = Snapshot::build(task, None)?;
+        Ok(network.layout.entries().iter().map(|entry| entry.name.clone()).collect())
+    }
+
+    /// Which weights of a checkpoint are those of the task's architecture.
+    pub(crate) fn fit(task: &Task, checkpoint: &Checkpoint) -> Result<Fit> {
+        let network = Snapshot::build(task, None)?.named_tensors();
+        guarded(|| Ok(Fit::of(&network, checkpoint)))
     }
 
     pub(crate) fn network(&self) -> &dyn Model {

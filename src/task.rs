@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use polars::df;
+use polars::prelude::DataFrame;
 use tch::nn;
 
 use crate::checkpoint::Checkpoint;
@@ -9,6 +11,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::measurement::{LogLikelihood, Measurement};
 use crate::model::Model;
+use crate::names::{Pattern, hint};
 use crate::snapshot::Snapshot;
 use crate::store::{Attached, Store};
 use crate::train::{Trainer, Watch};
@@ -34,6 +37,8 @@ pub struct Task {
     pub(crate) objective: Arc<dyn Measurement>,
     pub(crate) measurement: Arc<dyn Measurement>,
     checkpoints: Vec<Checkpoint>,
+    /// Beginnings of the names of the parameters that gradients are taken in; all, if empty.
+    pub(crate) layers: Vec<String>,
     pub(crate) stores: Vec<Attached>,
 }
 
@@ -45,6 +50,7 @@ impl Task {
             objective: Arc::new(LogLikelihood),
             measurement: Arc::new(LogLikelihood),
             checkpoints: Vec::new(),
+            layers: Vec::new(),
             stores: Vec::new(),
         }
     }
@@ -64,13 +70,36 @@ impl Task {
 
     /// Takes weights from elsewhere instead of training; each is checked against the architecture.
     ///
-    /// Errors: [`Error::Checkpoint`] naming every missing or misshapen parameter, and NaN weights.
+    /// Errors: [`Error::Checkpoint`] naming every parameter that is missing, misshapen or NaN, every weight that the network has no place
+    /// for, and the nearest names. Torch's counters `num_batches_tracked` may be left over; [`Checkpoint::without`] drops others.
     pub fn with_checkpoints(mut self, checkpoints: Vec<Checkpoint>) -> Result<Task> {
         for checkpoint in &checkpoints {
-            Snapshot::new(&self, checkpoint)?;
+            if let Some(reason) = Snapshot::fit(&self, checkpoint)?.trouble(true) {
+                return Err(Error::checkpoint(checkpoint.name(), reason));
+            }
         }
         self.checkpoints = checkpoints;
         Ok(self)
+    }
+
+    /// The architecture's parameters beside a checkpoint's weights, what does not fit first.
+    ///
+    /// Columns: `parameter`, `expected` and `found` (shapes), `verdict` (`missing`, `misshapen`, `not finite`, `extra`, `fits`, or
+    /// `not used` for torch's counters), `nearest` (for a missing name the nearest of those left over, and the other way round).
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10));
+    /// let zeros = |size: &[i64]| Tensor::zeros(size, (ascribe::tch::Kind::Float, ascribe::tch::Device::Cpu));
+    /// let python = Checkpoint::new(0, 0, 0.0, vec![("0.weight".into(), zeros(&[10, 64])), ("0.bias".into(), zeros(&[10]))]);
+    /// let table = task.compare(&python)?;
+    /// assert_eq!(table.column("verdict")?.str()?.get(0), Some("missing"));
+    /// let task = task.with_checkpoints(vec![python.rename(&[("0", "linear")])?])?;
+    /// assert_eq!(task.checkpoints().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn compare(&self, checkpoint: &Checkpoint) -> Result<DataFrame> {
+        Snapshot::fit(self, checkpoint)?.frame()
     }
 
     /// Trains one more run from fresh weights and adds the checkpoints it kept.
@@ -111,6 +140,68 @@ impl Task {
         let attached = Attached::new(store, &self.clone().without_stores(), train)?;
         self.stores.push(attached);
         Ok(self)
+    }
+
+    /// Attributes to some layers alone: gradients, curvature and projections are those of the parameters whose names begin so.
+    ///
+    /// A beginning ends at a dot or with the name: `fc2` is `fc2.weight` and `fc2.bias`; `*` stands for anything but a dot, so
+    /// `block*.attention` is the attention of every block. Names are those of [`Task::parameters`]. Cost and memory fall with the number of
+    /// parameters. What the other layers compute stays as it is; they count as constants. Training is of all parameters, before and after.
+    ///
+    /// Errors: [`Error::Layer`] for a beginning that no parameter has, naming the nearest, and for none at all; [`Error::Unsupported`] for a
+    /// task with stores: choose the layers first, and record a store of them.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let data = dataset::digits()?.head(50)?;
+    /// let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 8, 10])).train(&Trainer { epochs: 1, ..default() }, &data)?;
+    /// let last = task.clone().with_layers(&["fc2"])?;
+    /// assert_eq!(last.snapshot(0)?.p(), 8 * 10 + 10);
+    /// let (all, some) = (GradDot::default().fit(&task, &data)?, GradDot::default().fit(&last, &data)?);
+    /// assert!(all.score(&data)?.get(0, 0)? > some.score(&data)?.get(0, 0)?); // a sum over layers, positive on the diagonal
+    /// # Ok::<(), ascribe::Error>(())
+    /// ```
+    pub fn with_layers(mut self, beginnings: &[&str]) -> Result<Task> {
+        if !self.stores.is_empty() {
+            let reason = "layers of a task that reads a store; choose the layers first, then record a store and read that".into();
+            return Err(Error::Unsupported(reason));
+        }
+        if beginnings.is_empty() {
+            return Err(Error::layer("with_layers", "expected the beginning of at least one parameter's name, got none"));
+        }
+        self.layers.clear();
+        let names: Vec<String> = Snapshot::parameter_names(&self)?;
+        for beginning in beginnings {
+            let pattern = Pattern::new(beginning);
+            if !names.iter().any(|name| pattern.find(name).is_some()) {
+                let near = hint(beginning, names.iter().map(String::as_str));
+                return Err(Error::layer(*beginning, format!("no parameter's name begins so{near}; see Task::parameters")));
+            }
+        }
+        self.layers = beginnings.iter().map(|beginning| beginning.to_string()).collect();
+        Ok(self)
+    }
+
+    /// Whether gradients are taken in the parameter of this name.
+    pub(crate) fn attributes(&self, name: &str) -> bool {
+        self.layers.is_empty() || self.layers.iter().any(|beginning| Pattern::new(beginning).find(name).is_some())
+    }
+
+    /// The same task with all its layers: what trains has no other.
+    pub(crate) fn whole(&self) -> Task {
+        Task { layers: Vec::new(), ..self.clone() }
+    }
+
+    /// The trained parameters of the architecture. Columns: `parameter`, `shape`, `numbers`, `attributed` (see [`Task::with_layers`]).
+    pub fn parameters(&self) -> Result<DataFrame> {
+        let all = Snapshot::fresh(self, 0)?;
+        let entries = all.layout().entries();
+        Ok(df!(
+            "parameter" => entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(),
+            "shape" => entries.iter().map(|entry| format!("{:?}", entry.shape)).collect::<Vec<_>>(),
+            "numbers" => entries.iter().map(|entry| entry.len).collect::<Vec<_>>(),
+            "attributed" => entries.iter().map(|entry| self.attributes(&entry.name)).collect::<Vec<_>>(),
+        )?)
     }
 
     /// The same task, computing everything.
@@ -186,9 +277,10 @@ impl Task {
 impl std::fmt::Debug for Task {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (objective, measurement) = (self.objective.name(), self.measurement.name());
+        let layers = if self.layers.is_empty() { String::new() } else { format!(", layers {}", self.layers.join(", ")) };
         write!(
             f,
-            "Task (objective {objective}, measurement {measurement}, {} checkpoints of {} runs)",
+            "Task (objective {objective}, measurement {measurement}{layers}, {} checkpoints of {} runs)",
             self.checkpoints.len(),
             self.runs().len()
         )

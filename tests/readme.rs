@@ -10,7 +10,7 @@ const HERE: &str = include_str!("readme.rs");
 fn the_code_of_the_readme_is_the_code_of_this_file() {
     let here: Vec<&str> = HERE.lines().map(str::trim).collect();
     let blocks: Vec<&str> = README.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 5);
     for line in blocks.iter().flat_map(|block| block.lines()).filter(|line| !line.trim().is_empty()) {
         let wanted: String = line.split_whitespace().collect();
         let found = here.iter().any(|l| l.split_whitespace().collect::<String>() == wanted);
@@ -64,6 +64,15 @@ fn trusted(train: &Dataset, test: &Dataset) -> Result<DataFrame, Error> {
 }
 
 #[rustfmt::skip]
+fn from_python(file: &std::path::Path, task: Task) -> Result<(DataFrame, Task), Error> {
+    let python = Checkpoint::load(file)?; // safetensors (one file or parts with an index), torch.save with optimiser beside, npz, pickled arrays
+    let ours = python.rename(&[("module.", ""), ("layers.0.", "fc1."), ("layers.2.", "fc2.")])?;
+    let table = task.compare(&ours)?; // what is missing, extra, misshapen or NaN, with the nearest names
+    let task = task.with_checkpoints(vec![ours])?;
+    Ok((table, task))
+}
+
+#[rustfmt::skip]
 fn from_a_store(folder: &std::path::Path, task: Task, train: &Dataset) -> Result<Tensor, Error> {
     let train = train.clone();
     let store = Store::record(folder, &task, &train, &default())?; // resumes where a killed job stopped
@@ -84,4 +93,7 @@ fn the_code_of_the_readme_runs() {
     let (folder, computed) = (crate::tasks::Folder::new("readme"), GradDot::default().fit(&task, &train).unwrap().matrix(&train));
     let stored = from_a_store(&folder.0, task, &train).unwrap();
     crate::tasks::assert_close(&stored, &computed.unwrap(), 1e-6, "from a store");
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/weights/parallel.pth");
+    let (table, task) = from_python(&file, crate::tasks::mlp()).unwrap();
+    assert_eq!((table.height(), task.checkpoints().len()), (4, 1));
 }

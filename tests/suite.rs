@@ -2,6 +2,7 @@
 
 mod ats;
 mod bad_input;
+mod checkpoints;
 mod data_value_embedding;
 mod dataset;
 mod display;
@@ -22,6 +23,9 @@ mod metric_evaluate;
 mod metric_mislabel;
 mod models;
 mod oracles;
+mod own_data;
+mod parts;
+mod planted;
 mod plot;
 mod posterior;
 mod products;

@@ -1,7 +1,14 @@
 //! Planted faults: datasets whose wrong examples are known, to test whether attribution finds them.
 //!
 //! A draw belongs to an example's id, not to its position: the same seed flips the same examples to the same classes in
-//! whatever order they stand, and `n + 1` flips are the `n` flips and one more.
+//! whatever order they stand, and `n + 1` flips are the `n` flips and one more. So it is with copies, backdoors and shortcuts. Each
+//! function marks what it planted in a boolean column, by which metrics such as `MislabelDetection` find it.
+
+mod copies;
+mod patch;
+
+pub use copies::{duplicate, near_duplicates};
+pub use patch::{Patch, backdoor, shortcut};
 
 use polars::prelude::{NamedFrom, Series};
 use rand::Rng;
@@ -48,4 +55,17 @@ pub fn flip_labels(data: &Dataset, n: usize, seed: u64) -> Result<Dataset> {
         flipped[position] = true;
     }
     data.with_labels(&labels)?.with_column(Series::new("flipped".into(), flipped))
+}
+
+/// Positions of `n` of the examples that may be chosen, by draws that belong to their ids.
+fn drawn(data: &Dataset, n: usize, what: &str, seed: u64, purpose: Purpose, may: impl Fn(usize) -> bool) -> Result<Vec<usize>> {
+    let ids = data.examples().into_iter().enumerate().filter(|(position, _)| may(*position));
+    let mut draws: Vec<(u64, usize)> =
+        ids.map(|(position, id)| (random::generator(seed, purpose, u64::from(id)).r#gen(), position)).collect();
+    if n > draws.len() {
+        let reason = format!("expected at most {} examples {what}, {n} were asked for", draws.len());
+        return Err(Error::data(data.name(), reason));
+    }
+    draws.sort_unstable();
+    Ok(draws[..n].iter().map(|&(_, position)| position).collect())
 }

@@ -1,16 +1,33 @@
 //! Examples as tensors, with one row of metadata each.
 
+mod array;
+mod cifar;
 mod corrupt;
 mod digits;
 mod download;
 mod fashion;
+mod folder;
 mod idx;
+mod maestro;
 mod mnist;
+mod music;
+mod resize;
+mod shakespeare;
+mod table;
+mod text;
+mod walk;
 
-pub use corrupt::flip_labels;
+pub use cifar::{Cifar2, cifar2, cifar10};
+pub use corrupt::{Patch, backdoor, duplicate, flip_labels, near_duplicates, shortcut};
 pub use digits::digits;
 pub use fashion::fashion_mnist;
+pub use folder::{Images, Resize, folder};
+pub use maestro::maestro;
 pub use mnist::mnist;
+pub use music::{Events, midi};
+pub use shakespeare::tiny_shakespeare;
+pub use table::{Categories, Columns, Encoding, Target};
+pub use text::{Blocks, Vocabulary, tokens};
 
 use polars::prelude::{Column, DataFrame, IdxCa, IdxSize, IntoColumn, NamedFrom, Series};
 use tch::{Kind, Tensor};
@@ -254,6 +271,24 @@ impl Dataset {
         let mut changed = self.clone();
         changed.inputs = self.inputs.f_reshape([&[self.len() as i64], shape].concat())?;
         Ok(changed)
+    }
+
+    /// The same examples and, behind them, those at some positions again with other inputs and ids above all others.
+    pub(super) fn extended(&self, positions: &[usize], inputs: Tensor) -> Result<Dataset> {
+        let again = self.select(positions)?;
+        let next = self.examples().into_iter().max().map_or(0, |id| u64::from(id) + 1);
+        let ids: Vec<u32> = (next..next + positions.len() as u64).filter_map(|id| id.try_into().ok()).collect();
+        if ids.len() < positions.len() {
+            return Err(Error::data(self.name(), "expected ids small enough that others are left, got one near the largest"));
+        }
+        let mut frame = again.frame;
+        frame.with_column(Series::new("example".into(), ids).into_column())?;
+        Ok(Dataset {
+            inputs: Tensor::f_cat(&[&self.inputs, &inputs], 0)?,
+            targets: Tensor::f_cat(&[&self.targets, &again.targets], 0)?,
+            frame: self.frame.vstack(&frame)?,
+            ..self.clone()
+        })
     }
 
     /// One number for each example, of its input and target.

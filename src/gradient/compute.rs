@@ -120,7 +120,7 @@ impl Gradients {
                         "its output was changed in place after the tape saw it; use relu() rather than relu_() and the like";
                     return Err(Error::layer(&record.name, reason));
                 }
-                forms.push(seen.form(&delta, n, record.bias.is_some()));
+                forms.push(seen.form(&delta, n, group.bias.is_some()));
             }
             let name = group.uses[0].name.clone();
             blocks.push(Block { name, form: join(forms, group)?, columns: group.columns() });
@@ -187,9 +187,6 @@ fn group(snapshot: &Snapshot, records: Vec<Record>, n: i64) -> Option<Vec<Group>
     let mut seen = vec![false; entries.len()];
     let mut groups: Vec<Group> = Vec::new();
     for record in records {
-        if record.input.size().first() != Some(&n) || record.output.size().first() != Some(&n) {
-            return None;
-        }
         // A frozen weight or bias has no entry; a frozen weight with a trained bias has no form here.
         let weight = find(&record.weight);
         let bias = record.bias.as_ref().map(&find);
@@ -198,6 +195,9 @@ fn group(snapshot: &Snapshot, records: Vec<Record>, n: i64) -> Option<Vec<Group>
             (None, Some(Some(_))) => return None,
             (Some(weight), bias) => (weight, bias.flatten()),
         };
+        if record.input.size().first() != Some(&n) || record.output.size().first() != Some(&n) {
+            return None;
+        }
         match groups.iter_mut().find(|g| g.weight == entries[weight]) {
             Some(group) if group.bias.as_ref() == bias.map(|b| &entries[b]) => group.uses.push(record),
             Some(_) => return None,

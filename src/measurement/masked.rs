@@ -1,7 +1,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::class::check_sequences;
-use super::{IGNORED, LogLikelihood, Measurement};
+use super::{IGNORED, LogLikelihood, Measurement, OfClass};
 use crate::error::{Error, Result};
 
 /// A measurement at chosen positions of each sequence: the blanks a masked language model fills, or the answer after a prompt.
@@ -34,6 +34,20 @@ impl Masked {
     /// The log-likelihood of one position.
     pub fn at(position: usize) -> Masked {
         Masked::new(LogLikelihood, &[position])
+    }
+
+    /// The log-likelihood of a chosen token at one position, whatever the target there is.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let logits = Tensor::from_slice(&[0.9f32, 0.1, 0.2, 0.8]).log().view([1, 2, 2]);
+    /// let targets = Tensor::from_slice(&[0i64, 1]).view([1, 2]);
+    /// let value = Masked::token(1, 0).measure(&logits, &targets).double_value(&[0]);
+    /// assert!((value - 0.2f64.ln()).abs() < 1e-6);
+    /// # Ok::<(), ascribe::Error>(())
+    /// ```
+    pub fn token(position: usize, token: i64) -> Masked {
+        Masked::new(OfClass::new(LogLikelihood, token), &[position])
     }
 
     fn chosen(&self, targets: &Tensor) -> Tensor {

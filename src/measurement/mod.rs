@@ -10,7 +10,9 @@ mod mean_over_positions;
 mod mean_squared_output;
 mod negative_squared_error;
 mod next_token;
+mod of_class;
 mod prediction;
+mod region;
 
 pub use contrastive::Contrastive;
 pub use log_likelihood::LogLikelihood;
@@ -21,7 +23,9 @@ pub use mean_over_positions::MeanOverPositions;
 pub use mean_squared_output::MeanSquaredOutput;
 pub use negative_squared_error::NegativeSquaredError;
 pub use next_token::NextToken;
+pub use of_class::OfClass;
 pub use prediction::Prediction;
+pub use region::Region;
 
 use tch::Tensor;
 

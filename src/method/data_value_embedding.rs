@@ -214,6 +214,10 @@ impl Method for DataValueEmbedding {
     /// replay ends elsewhere; [`Error::Unsupported`] for dropout and batch norm; [`Error::Numerical`] where the recursion diverges.
     fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
         self.check()?;
+        if !task.layers.is_empty() {
+            let reason = "DataValueEmbedding follows training, which is of all parameters; give it a task without with_layers";
+            return Err(Error::Unsupported(reason.into()));
+        }
         task.snapshot(0)?;
         self.check_memory(task, train, task.runs().len())?;
         let runs = task.runs().into_iter().map(|run| self.replay(task, train, run)).collect::<Result<Vec<_>>>()?;

@@ -7,7 +7,7 @@ use tch::Tensor;
 use super::broken::{Broken, about};
 use super::source::memory;
 use super::value::Value;
-use super::{ScoreTable, bayesian, d_trak};
+use super::{Midi, ScoreTable, bayesian, d_trak};
 use crate::error::Result;
 
 fn here() -> &'static Path {
@@ -42,6 +42,26 @@ pub fn torch(bytes: &[u8]) -> Result<Value> {
 /// As [`read::state_dict`](super::state_dict()).
 pub fn state_dict(bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
     about(here(), || super::state_dict::weights(&super::torch::value(memory(bytes))?, None))
+}
+
+/// As [`read::safetensors`](super::safetensors()).
+pub fn safetensors(bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
+    about(here(), || Ok(super::safetensors::tensors(&mut memory(bytes))?.0))
+}
+
+/// As [`Checkpoint::load`](crate::checkpoint::Checkpoint::load).
+pub fn weights(bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
+    about(here(), || Ok(super::weights::in_memory(bytes)?.0))
+}
+
+/// As [`read::image`](super::image()).
+pub fn image(bytes: &[u8]) -> Result<Tensor> {
+    about(here(), || super::image::decode(bytes)?.tensor())
+}
+
+/// As [`read::midi`](super::midi()).
+pub fn midi(bytes: &[u8]) -> Result<Midi> {
+    about(here(), || super::midi::piece(bytes))
 }
 
 /// As [`read::bayesian_scores`](super::bayesian_scores).

@@ -6,6 +6,8 @@
 //! | [`raw`], [`d_trak`], [`gen_latents`] | memory maps without a header, D-TRAK's `.npy` among them | tensors |
 //! | [`pickle`], [`torch`] | pickles of numbers, lists and arrays; `torch.save` | [`Value`] |
 //! | [`state_dict`], [`state_dict_at`] | `.pt`, `.pth` | named tensors, also through [`Checkpoint::load`](crate::checkpoint::Checkpoint::load) |
+//! | [`safetensors()`] | safetensors | named tensors, also through `Checkpoint::load` |
+//! | [`image()`], [`midi()`] | PNG and JPEG; MIDI | pixels; [`Midi`] |
 //! | [`traker`] | the `save_dir` of TRAK's library | [`Traker`] |
 //! | [`dattri_retraining`] | networks retrained on subsets by dattri | [`DattriRetraining`] |
 //! | [`simple_top_k`] | nearest train examples of the Simple baseline | [`TopK`] |
@@ -36,27 +38,35 @@ mod d_trak;
 mod dattri;
 mod element;
 mod header;
+mod image;
+mod midi;
 mod npy;
 mod pickle;
 mod raw;
+mod safetensors;
 mod simple;
 mod source;
 mod state_dict;
 mod torch;
 mod traker;
 mod value;
+mod weights;
 mod zip;
 
 pub use bayesian::{ScoreTable, bayesian_scores};
 pub use d_trak::{ProjectedGradients, d_trak, d_trak_losses, d_trak_scores, gen_latents};
 pub use dattri::{DattriRetraining, dattri_retraining};
+pub use image::image;
+pub(crate) use image::{Picture, picture};
+pub use midi::{Midi, Note, Part, midi};
 pub use npy::{npy, npz};
 pub use pickle::{indices, pickle};
 pub use raw::raw;
+pub use safetensors::safetensors;
 pub use simple::{TopK, simple_top_k};
-pub(crate) use source::begins_like_torch;
 use source::is_zip;
 pub use state_dict::{state_dict, state_dict_at};
 pub use torch::torch;
 pub use traker::{Traker, TrakerExperiment, TrakerModel, traker};
 pub use value::Value;
+pub(crate) use weights::weights;

@@ -57,14 +57,18 @@ pub fn npz(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
 }
 
 pub(super) fn arrays<R: Read + Seek>(source: Source<R>) -> Outcome<Vec<(String, Tensor)>> {
-    let mut archive = Archive::open(source)?;
+    arrays_of(&mut Archive::open(source)?)
+}
+
+/// The arrays of an archive that has nothing else.
+pub(super) fn arrays_of<R: Read + Seek>(archive: &mut Archive<R>) -> Outcome<Vec<(String, Tensor)>> {
     let mut arrays = Vec::new();
     for name in archive.names() {
         let Some(short) = name.strip_suffix(".npy") else {
             return refuse(format!("expected only .npy entries, got {}", super::broken::quoted(&name)));
         };
         let array = archive.entry(&name).and_then(|bytes| array(&bytes));
-        arrays.push((short.to_string(), array.map_err(|broken| within(&name, broken))?));
+        arrays.push((short.to_string(), array.map_err(|broken| within("entry", &name, broken))?));
     }
     Ok(arrays)
 }
@@ -75,9 +79,10 @@ pub(super) fn array(bytes: &[u8]) -> Outcome<Tensor> {
     header.tensor(&bytes[header.start as usize..])
 }
 
-fn within(name: &str, broken: Broken) -> Broken {
+/// What is wrong with one of several tensors.
+pub(super) fn within(what: &str, name: &str, broken: Broken) -> Broken {
     match broken {
-        Broken::Content(reason) => Broken::Content(format!("entry {}: {reason}", super::broken::quoted(name))),
+        Broken::Content(reason) => Broken::Content(format!("{what} {}: {reason}", super::broken::quoted(name))),
         other => other,
     }
 }

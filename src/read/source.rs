@@ -41,11 +41,6 @@ pub(super) fn text(path: &Path) -> Outcome<String> {
         .map_err(|e| format!("expected UTF-8 text, got another byte at {}", e.utf8_error().valid_up_to()).into())
 }
 
-/// Whether a file begins like a zip archive or like a pickle, the two formats of `torch.save`; safetensors does neither.
-pub(crate) fn begins_like_torch(path: &Path) -> bool {
-    open(path).and_then(|mut source| source.start(8)).is_ok_and(|start| is_zip(&start) || start.starts_with(b"\x80\x02\x8a\x0a"))
-}
-
 /// Whether a file begins like a zip archive, as `torch.save` and `numpy.savez` write.
 pub(super) fn is_zip(start: &[u8]) -> bool {
     start.starts_with(b"PK\x03\x04")

@@ -39,7 +39,10 @@ pub(super) fn weights(value: &Value, key: Option<&str>) -> Outcome<Vec<(String, 
         (Some((_, tensors)), _) => tensors_of(tensors),
         (None, _) if found.is_empty() => refuse(format!("expected a state dict (names to tensors), got {value:?}")),
         (None, Some(key)) => refuse(format!("no state dict under {}; there is one under {}", quoted(key), listed(&names))),
-        (None, None) => refuse(format!("more than one state dict, under {}: choose with `read::state_dict_at`", listed(&names))),
+        (None, None) => refuse(format!(
+            "more than one state dict, under {}: choose with `Checkpoint::load_at` or `read::state_dict_at`",
+            listed(&names)
+        )),
     }
 }
 

@@ -67,6 +67,11 @@ impl<R: Read + Seek> Archive<R> {
         Ok(Archive { source, entries })
     }
 
+    /// The bytes it was opened on.
+    pub(super) fn into_source(self) -> Source<R> {
+        self.source
+    }
+
     /// Length of the whole archive.
     pub(super) fn len(&self) -> u64 {
         self.source.len

@@ -94,6 +94,7 @@ impl Newton {
     /// The minimum, from fresh weights or from the task's last checkpoint.
     pub(super) fn minimise(&self, task: &Task, train: &Dataset, fresh: bool) -> Result<Minimum> {
         self.check()?;
+        let task = &task.whole();
         let (network, mut theta) = Double::new(task, train, fresh)?;
         let examples = network.examples(train)?;
         let loss = |theta: &Tensor, rows: &[usize]| network.loss(&examples, self.penalty, theta, &vec![None; rows.len()]);

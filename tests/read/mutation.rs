@@ -25,6 +25,7 @@ fn readers(name: &str) -> Vec<Reader> {
         "pt" | "pth" => vec![|b| read::bytes::torch(b).map(|value| used_value(&value)), |b| {
             read::bytes::state_dict(b).map(|all| all.into_iter().for_each(|(_, tensor)| used(tensor)))
         }],
+        "safetensors" => vec![|b| read::bytes::safetensors(b).map(|all| all.into_iter().for_each(|(_, tensor)| used(tensor)))],
         "csv" => vec![|b| read::bytes::bayesian_scores(b).map(|table| used(table.values))],
         "txt" => vec![|b| read::bytes::indices(b).map(drop)],
         _ => vec![],

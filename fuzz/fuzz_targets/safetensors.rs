@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ascribe_fuzz::one_line(ascribe::read::bytes::safetensors(bytes)));
