@@ -94,21 +94,25 @@ impl Checkpoint {
         self.tensors.iter().find(|(stored, _)| stored == name).map(|(_, t)| t)
     }
 
-    /// Writes safetensors; run, step and learning rate go into its metadata. Written aside and renamed.
+    /// Writes safetensors, with what the optimiser remembers if it was kept; run, step and learning rate go into its metadata. Written aside and renamed.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let bytes = self.tensors.iter().map(|(name, t)| Ok((name.as_str(), (t, raw_bytes(t)?)))).collect::<Result<Vec<_>>>()?;
+        let remembered = self.memory.iter().flat_map(Memory::stored);
+        let stored: Vec<_> = self.tensors.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).chain(remembered).collect();
+        let bytes = stored.iter().map(|(name, t)| Ok((name.as_str(), (t, raw_bytes(t)?)))).collect::<Result<Vec<_>>>()?;
         let mut views = Vec::with_capacity(bytes.len());
         for (name, (tensor, data)) in &bytes {
             let size = tensor.size().iter().map(|&d| d as usize).collect();
             let view = TensorView::new(dtype(tensor.kind())?, size, data).map_err(|e| broken(path, e))?;
             views.push((*name, view));
         }
-        let metadata = HashMap::from([
+        let steps = self.memory.iter().map(|memory| ("optimizer_steps".to_string(), memory.steps.to_string()));
+        let mut metadata = HashMap::from([
             ("run".to_string(), self.run.to_string()),
             ("step".to_string(), self.step.to_string()),
             ("learning_rate".to_string(), self.learning_rate.to_string()),
         ]);
+        metadata.extend(steps);
         let buffer = safetensors::serialize(views, &Some(metadata)).map_err(|e| broken(path, e))?;
         write_aside(path, |file| file.write_all(&buffer))
     }
@@ -148,7 +152,8 @@ impl Checkpoint {
         let said = |key: &str| metadata.get(key).map(String::as_str).unwrap_or_default();
         let learning_rate = said("learning_rate").parse().unwrap_or(0.0);
         let (run, step) = (said("run").parse().unwrap_or(0), said("step").parse().unwrap_or(0));
-        Ok(Checkpoint { run, step, learning_rate, tensors, thinning: None, memory: None })
+        let memory = Memory::taken(&mut tensors, said("optimizer_steps").parse().ok());
+        Ok(Checkpoint { run, step, learning_rate, tensors, thinning: None, memory })
     }
 }
 

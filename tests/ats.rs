@@ -68,6 +68,20 @@ fn the_trained_optimiser_takes_the_step_that_training_takes() {
     }
 }
 
+#[test]
+fn what_the_optimiser_remembers_survives_the_disk() {
+    let (task, train, test) = trained(&Trainer { epochs: 3, keep_optimizer: true, ..default() });
+    let folder = crate::tasks::Folder::new("optimiser");
+    let file = folder.0.join("last.safetensors");
+    task.checkpoints()[0].save(&file).unwrap();
+    let back = Checkpoint::load(&file).unwrap();
+    assert_eq!(back.tensors().len(), task.checkpoints()[0].tensors().len());
+    let there = mlp().with_checkpoints(vec![back]).unwrap();
+    let ats = Ats { start: Start::Trained, ..default() };
+    let scores = |task: &Task| ats.fit(task, &train).unwrap().matrix(&test).unwrap();
+    assert!(scores(&task).equal(&scores(&there)));
+}
+
 /// With momentum, a step on nothing moves the network; that is not credited to the example.
 #[test]
 fn momentum_is_nobodys_merit() {

@@ -90,7 +90,7 @@ impl Method for Ats {
                     return Err(Error::checkpoint(name, "what the optimiser remembers was not kept; set Trainer.keep_optimizer"));
                 }
                 (Start::Trained, Some(memory)) => {
-                    if State::resumed(&self.optimizer, network.parameters(), memory).is_none() {
+                    if State::resumed(&self.optimizer, network.layout().entries(), network.parameters(), memory).is_none() {
                         return Err(Error::checkpoint(name, "it was trained by another optimiser than Ats.optimizer"));
                     }
                 }
@@ -120,13 +120,15 @@ impl Fitted {
             let network = Snapshot::new(&self.task, checkpoint)?;
             let before: Vec<Tensor> = network.parameters().iter().map(|p| p.detach().copy()).collect();
             let rate = self.options.learning_rate.unwrap_or(checkpoint.learning_rate);
+            let (entries, parameters) = (network.layout().entries(), network.parameters());
+            let resumed = |memory| State::resumed(&self.options.optimizer, entries, parameters, memory);
             let step = |gradients: &[Tensor]| {
                 let mut state = match (self.options.start, &checkpoint.memory) {
-                    (Start::Trained, Some(memory)) => State::resumed(&self.options.optimizer, network.parameters(), memory),
+                    (Start::Trained, Some(memory)) => resumed(memory),
                     _ => None,
                 };
-                let fresh = || State::new(&self.options.optimizer, network.parameters());
-                state.get_or_insert_with(fresh).step(network.parameters(), gradients, rate);
+                let fresh = || State::new(&self.options.optimizer, parameters);
+                state.get_or_insert_with(fresh).step(parameters, gradients, rate);
             };
             let back = || {
                 no_grad(|| network.parameters().iter().zip(&before).for_each(|(p, old)| p.shallow_clone().copy_(old)));

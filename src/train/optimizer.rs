@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
 use crate::error::{Error, Result};
+use crate::gradient::Entry;
 
 /// An optimiser, with PyTorch's semantics and defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,40 +67,64 @@ pub(crate) struct State {
     steps: i32,
 }
 
-/// The same at one moment, of one network, each tensor in the place of its parameter.
+/// The same at one moment, of one network, by the names of its parameters.
 pub(crate) struct Memory {
     pub steps: i32,
     /// Running mean of the gradients, or velocity.
-    pub first: Vec<Tensor>,
+    pub first: Vec<(String, Tensor)>,
     /// Running mean of their squares; none but for Adam.
-    pub second: Vec<Tensor>,
+    pub second: Vec<(String, Tensor)>,
 }
 
 impl Clone for Memory {
     fn clone(&self) -> Memory {
-        let shared = |kept: &[Tensor]| kept.iter().map(Tensor::shallow_clone).collect();
+        let shared = |kept: &[(String, Tensor)]| kept.iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
         Memory { steps: self.steps, first: shared(&self.first), second: shared(&self.second) }
     }
 }
 
+/// Before the names of parameters in a file.
+const PREFIXES: [&str; 2] = ["optimizer.first.", "optimizer.second."];
+
+impl Memory {
+    /// What goes into a file beside the weights.
+    pub fn stored(&self) -> Vec<(String, Tensor)> {
+        let kept = PREFIXES.into_iter().zip([&self.first, &self.second]);
+        kept.flat_map(|(prefix, all)| all.iter().map(move |(name, t)| (format!("{prefix}{name}"), t.shallow_clone()))).collect()
+    }
+
+    /// Takes it out from among the tensors of a file; `steps` if the file says them.
+    pub fn taken(tensors: &mut Vec<(String, Tensor)>, steps: Option<i32>) -> Option<Memory> {
+        let steps = steps?;
+        let [first, second] = PREFIXES.map(|prefix| {
+            let (found, rest): (Vec<_>, Vec<_>) = std::mem::take(tensors).into_iter().partition(|(name, _)| name.starts_with(prefix));
+            *tensors = rest;
+            found.into_iter().map(|(name, t)| (name[prefix.len()..].to_string(), t)).collect()
+        });
+        Some(Memory { steps, first, second })
+    }
+}
+
 impl State {
-    /// A copy of what is remembered of one network.
-    pub fn memory(&self, own: impl Fn(&Tensor) -> Tensor) -> Memory {
-        let copied = |all: &[Tensor]| all.iter().map(|tensor| own(tensor).detach().copy()).collect();
+    /// A copy of what is remembered of one network, whose part of a tensor is its `own`.
+    pub fn memory(&self, entries: &[Entry], own: impl Fn(&Tensor) -> Tensor) -> Memory {
+        let copied = |all: &[Tensor]| {
+            all.iter().zip(entries).map(|(tensor, entry)| (entry.name.clone(), own(tensor).detach().copy())).collect()
+        };
         Memory { steps: self.steps, first: copied(&self.first), second: copied(&self.second) }
     }
 
     /// Goes on from there; `None` unless such an optimiser of these parameters remembers such tensors.
-    pub fn resumed(optimizer: &Optimizer, parameters: &[Tensor], memory: &Memory) -> Option<State> {
+    pub fn resumed(optimizer: &Optimizer, entries: &[Entry], parameters: &[Tensor], memory: &Memory) -> Option<State> {
         let mut state = State::new(optimizer, parameters);
-        let fits = |fresh: &[Tensor], kept: &[Tensor]| {
-            fresh.len() == kept.len() && fresh.iter().zip(kept).all(|(fresh, kept)| fresh.size() == kept.size())
+        let found = |fresh: &[Tensor], kept: &[(String, Tensor)]| {
+            let of = |(entry, fresh): (&Entry, &Tensor)| {
+                kept.iter().find(|(name, t)| *name == entry.name && t.size() == fresh.size()).map(|(_, t)| t.copy())
+            };
+            (kept.len() == fresh.len()).then(|| entries.iter().zip(fresh).map(of).collect::<Option<Vec<_>>>())?
         };
-        if !fits(&state.first, &memory.first) || !fits(&state.second, &memory.second) {
-            return None;
-        }
-        let copied = |kept: &[Tensor]| kept.iter().map(|tensor| tensor.copy()).collect();
-        (state.first, state.second, state.steps) = (copied(&memory.first), copied(&memory.second), memory.steps);
+        (state.first, state.second) = (found(&state.first, &memory.first)?, found(&state.second, &memory.second)?);
+        state.steps = memory.steps;
         Some(state)
     }
 
