@@ -22,6 +22,7 @@ mod metric_mislabel;
 mod models;
 mod oracles;
 mod plot;
+mod plot_noise;
 mod products;
 mod projection;
 mod read;

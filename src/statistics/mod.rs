@@ -19,7 +19,7 @@ pub use correlation::{
     Coefficient, Correlation, Correlations, Missing, correlation_matrix, kendall, mean_spearman, partial_pearson,
     partial_spearman, pearson, permutation_test, spearman, within_groups,
 };
-pub(crate) use distribution::t_quantile;
+pub(crate) use distribution::{t_quantile, two_sided_point};
 pub use multiple::{Pi0, Storey, benjamini_hochberg, benjamini_yekutieli, bonferroni, holm, storey};
 pub use rank::ranks;
 pub use ranking::{RocPoint, auc, average_precision, roc};
