@@ -28,6 +28,7 @@ mod parts;
 mod planted;
 mod plot;
 mod posterior;
+mod plot_noise;
 mod products;
 mod projection;
 mod read;

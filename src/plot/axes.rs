@@ -108,6 +108,20 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
+/// The rectangle between the axes that [`chart`] draws at a place: for what lies below its lines.
+pub(super) fn inner((x, y, width, height): (f64, f64, f64, f64), up: &Axis) -> (f64, f64, f64, f64) {
+    let left = room(up);
+    (x + 24.0 + left, y + 8.0, width - 24.0 - left - 16.0, height - BELOW - 22.0 - 8.0)
+}
+
+/// Height of the tick texts below the axis.
+const BELOW: f64 = 26.0;
+
+/// Width of the tick texts left of the axis.
+fn room(up: &Axis) -> f64 {
+    up.texts().iter().map(|text| width_of(text, 12.0)).fold(12.0, f64::max) + 14.0
+}
+
 /// Draws axes into the rectangle `(x, y, width, height)` of the page, labels included, and lets `draw` add the data.
 pub(super) fn chart(
     page: &mut Page,
@@ -116,10 +130,9 @@ pub(super) fn chart(
     draw: impl FnOnce(&mut Chart<'_>) -> Result<()>,
 ) -> Result<()> {
     let (x, y, width, height) = place;
-    let texts = up.texts().iter().map(|text| width_of(text, 12.0)).fold(12.0, f64::max);
-    let (left, below) = (texts + 14.0, 26.0);
-    let (inner, tall) = (width - 24.0 - left - 16.0, height - below - 22.0 - 8.0);
-    page.text(x + 24.0 + left + inner / 2.0, y + height - 6.0, Style::plain().anchored(Anchor::Middle), &cut(&across.label, 80));
+    let (left, below) = (room(&up), BELOW);
+    let (_, _, wide, tall) = inner(place, &up);
+    page.text(x + 24.0 + left + wide / 2.0, y + height - 6.0, Style::plain().anchored(Anchor::Middle), &cut(&across.label, 80));
     page.turned(x + 12.0, y + 8.0 + tall / 2.0, -90.0, Style::plain().anchored(Anchor::Middle), &cut(&up.label, 44));
     let fine = |length: f64| (length * f64::from(FINE)).round().max(1.0) as u32;
     let mut svg = String::new();

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::frame::column;
 
 /// Colours that colour-blind readers can tell apart (Okabe and Ito); a second round is dashed.
-const COLOURS: [(u8, u8, u8); 7] =
+pub(super) const COLOURS: [(u8, u8, u8); 7] =
     [(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (60, 66, 74)];
 const MOST_LINES: usize = 2 * COLOURS.len();
 const MOST_MARKED: usize = 30;

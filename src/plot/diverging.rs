@@ -37,6 +37,11 @@ impl Scale {
         }
     }
 
+    /// From `−limit` to `limit`, the ends included.
+    pub(super) fn fixed(limit: f64) -> Scale {
+        Scale { limit, clipped: false }
+    }
+
     /// Position in the palette of 255 colours; zero is the middle one.
     fn place(&self, value: f32) -> u8 {
         (127.0 + 127.0 * (f64::from(value) / self.limit).clamp(-1.0, 1.0)).round() as u8
@@ -45,6 +50,12 @@ impl Scale {
     /// Whether a text on this value's colour must be white.
     pub(super) fn dark(&self, value: f32) -> bool {
         self.place(value).abs_diff(127) > 66
+    }
+
+    /// The colour of a value, for a rectangle.
+    pub(super) fn colour(&self, value: f32) -> String {
+        let [red, green, blue] = palette()[self.place(value) as usize];
+        format!("#{red:02x}{green:02x}{blue:02x}")
     }
 
     /// A PNG with one pixel per value, `columns` to a row.

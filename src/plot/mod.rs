@@ -1,6 +1,8 @@
 //! Figures that show themselves in a notebook; each is an SVG and can be saved.
 
 mod axes;
+mod bars;
+mod correlations;
 mod curve;
 mod diverging;
 mod figure;
@@ -9,6 +11,8 @@ mod heatmap;
 mod histogram;
 mod intervals;
 mod matrix;
+mod noise;
+mod p_values;
 mod pareto;
 mod picture;
 mod pictures;
@@ -16,8 +20,11 @@ mod png;
 mod roc;
 mod scatter;
 mod similarity;
+mod strips;
 mod svg;
 
+pub use bars::bars;
+pub use correlations::correlations;
 pub use curve::{Curve, curve};
 pub use figure::Figure;
 pub use gallery::{Gallery, gallery};
@@ -25,8 +32,11 @@ pub use heatmap::heatmap;
 pub use histogram::histogram;
 pub use intervals::intervals;
 pub use matrix::matrix;
+pub use noise::{Noise, noise};
+pub use p_values::p_values;
 pub use pareto::pareto;
 pub use pictures::pictures;
 pub use roc::roc;
 pub use scatter::{Scatter, scatter};
 pub use similarity::similarity;
+pub use strips::strips;

@@ -91,6 +91,14 @@ impl Page {
         );
     }
 
+    /// A filled rectangle.
+    pub(super) fn fill(&mut self, x: f64, y: f64, width: f64, height: f64, colour: &str) {
+        let _ = writeln!(
+            self.body,
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{colour}\"/>"
+        );
+    }
+
     pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), colour: &str, stroke: f64, dashes: &str) {
         let ((x1, y1), (x2, y2)) = (from, to);
         let _ = writeln!(

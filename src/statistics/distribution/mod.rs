@@ -8,4 +8,4 @@ mod student;
 pub(crate) use beta::incomplete_beta_half;
 pub(crate) use fisher::{chi_square_quantile, f_quantile, f_tail};
 pub(crate) use normal::two_sided_normal;
-pub(crate) use student::{Student, t_quantile};
+pub(crate) use student::{Student, t_quantile, two_sided_point};

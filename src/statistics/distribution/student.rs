@@ -64,12 +64,18 @@ impl Student {
 
 /// The 97.5 % point of Student's t distribution with at least one degree of freedom.
 pub(crate) fn t_quantile(freedom: usize) -> f64 {
+    two_sided_point(0.05, freedom)
+}
+
+/// The number beyond which, on both sides together, Student's t with at least one degree of freedom lies with chance `share`, above 0 and
+/// below 1.
+pub(crate) fn two_sided_point(share: f64, freedom: usize) -> f64 {
     let student = Student::new(freedom);
     // In s = t / (1 + t), which rises from 0 to 1.
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..60 {
         let middle = 0.5 * (low + high);
-        match student.p(middle / (1.0 - middle)) > 0.05 {
+        match student.p(middle / (1.0 - middle)) > share {
             true => low = middle,
             false => high = middle,
         }
