@@ -19,11 +19,7 @@ pub use correlation::{
     Coefficient, Correlation, Correlations, Missing, correlation_matrix, kendall, mean_spearman, partial_pearson,
     partial_spearman, pearson, permutation_test, spearman, within_groups,
 };
-<<<<<<< HEAD
-pub(crate) use distribution::{Student, t_quantile, two_sided_normal};
-=======
-pub(crate) use distribution::{t_quantile, two_sided_point};
->>>>>>> statistics
+pub(crate) use distribution::{Student, t_quantile, two_sided_normal, two_sided_point};
 pub use multiple::{Pi0, Storey, benjamini_hochberg, benjamini_yekutieli, bonferroni, holm, storey};
 pub use rank::ranks;
 pub use ranking::{RocPoint, auc, average_precision, roc};
