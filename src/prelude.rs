@@ -35,6 +35,7 @@ pub use crate::{
     },
     scores::Scores,
     snapshot::{Of, Snapshot},
+    statistics,
     store::{Kept, Recording, Shard, Store},
     task::Task,
     train::{Keep, Optimizer, Schedule, Trainer},
