@@ -37,6 +37,7 @@ pub use crate::{
     sampler::{self, Laplace, Sampler, Swag, Thinned},
     scores::Scores,
     snapshot::{Of, Snapshot},
+    statistics,
     store::{Kept, Recording, Shard, Store},
     task::Task,
     train::{Keep, Optimizer, Schedule, Trainer},

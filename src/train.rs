@@ -210,7 +210,9 @@ impl Trainer {
             if self.keeps(epoch) {
                 for (network, kept) in kept.iter_mut().enumerate() {
                     let checkpoint = Checkpoint::new(0, step, rate, learner.named_tensors(network));
-                    let memory = self.keep_optimizer.then(|| state.memory(learner.network().layout().entries(), learner.of_network(network)));
+                    let memory = self
+                        .keep_optimizer
+                        .then(|| state.memory(learner.network().layout().entries(), learner.of_network(network)));
                     kept.push(checkpoint.with_memory(memory));
                 }
             }

@@ -191,6 +191,30 @@ fn false_discoveries_stay_below_alpha() {
     assert!((mean - column(&found, "mean")[0].unwrap()).abs() < 1e-6);
 }
 
+/// Effects drawn for 4,000 pairs; ten runs of each are measured, and what five or twenty would find is foretold.
+#[test]
+fn power_foretells_what_other_numbers_of_runs_find() {
+    let (test, train) = (examples(40), examples(100));
+    let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(11);
+    let effects: Vec<f32> = normal(4_000, &mut generator);
+    let mut measured = |runs: usize| {
+        let mut posterior = Posterior::new();
+        for run in 0..runs {
+            let values: Vec<f32> = effects.iter().zip(normal(4_000, &mut generator)).map(|(a, b)| a + b).collect();
+            posterior.add(run, 0, &scores(&values, &test, &train)).unwrap();
+        }
+        posterior
+    };
+    let ten = measured(10);
+    let foretold = column(&ten.power(0.05, &[5, 10, 20]).unwrap(), "power");
+    for (runs, foretold) in [5, 10, 20].into_iter().zip(foretold) {
+        let found = column(&measured(runs).summary(Test::T).unwrap(), "below")[0].unwrap();
+        assert!((found - foretold.unwrap()).abs() < 0.04, "{runs} runs: {found} found, {foretold:?} foretold");
+    }
+    assert!(ten.power(0.05, &[1]).unwrap_err().to_string().contains("at least 2 each"));
+    assert!(ten.runs_needed(0.05, 1.5).unwrap_err().to_string().contains("power"));
+}
+
 #[test]
 fn equal_draws_have_no_p() {
     let (test, train) = (examples(1), examples(2));

@@ -1,6 +1,8 @@
 //! Tests of one sample against scipy, by hand, and many pairs at once against one pair at a time.
 
-use ascribe::statistics::{Test, one_sample, sign_flip_test, sign_test, t_test, z_ratio_p};
+use ascribe::statistics::{
+    Test, one_sample, runs_needed, sign_flip_test, sign_test, squared_effect, t_test, t_test_power, z_ratio_p,
+};
 use serde_json::Value;
 
 fn golden() -> Value {
@@ -151,4 +153,61 @@ fn many_pairs_refuse_what_does_not_fit() {
     let test = Test::SignFlip { resamples: 0, seed: 0 };
     assert!(message(one_sample(&many, test, &mut a, &mut b, &mut c)).contains("Test::SignFlip.resamples"));
     assert!(one_sample(&[&[], &[]], Test::T, &mut [], &mut [], &mut []).is_ok());
+}
+
+#[test]
+fn power_is_that_of_the_noncentral_t() {
+    let golden = golden();
+    let rows = |name: &str| -> Vec<Vec<f64>> {
+        let numbers = |row: &Value| row.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+        golden[name].as_array().unwrap().iter().map(numbers).collect()
+    };
+    assert_eq!((rows("power").len(), rows("runs").len()), (48, 16));
+    for row in rows("power") {
+        let [d, n, alpha, power] = row[..] else { panic!("four numbers") };
+        for d in [d, -d] {
+            let found = t_test_power(d, n as usize, alpha).unwrap();
+            assert!((found - power).abs() < 1e-9, "{row:?}: {found}");
+        }
+    }
+    for row in rows("runs") {
+        let [d, alpha, power, n] = row[..] else { panic!("four numbers") };
+        assert_eq!(runs_needed(d, alpha, power), Some(n as usize), "{row:?}");
+    }
+    for (d, n, alpha) in [(1.0, 1, 0.05), (f64::NAN, 5, 0.05), (1.0, 5, 0.0), (1.0, 5, 1.0), (f64::INFINITY, 5, 0.05)] {
+        assert_eq!(t_test_power(d, n, alpha), None);
+    }
+    for (d, alpha, power) in
+        [(0.0, 0.05, 0.8), (1e-9, 0.05, 0.8), (1.0, 0.05, 1.0), (1.0, 0.05, 0.0), (1.0, 2.0, 0.8), (f64::NAN, 0.05, 0.8)]
+    {
+        assert_eq!(runs_needed(d, alpha, power), None, "{d} {alpha} {power}");
+    }
+    // (z of 97.5 % + z of 80 %)² / d², for few and for many.
+    assert!(runs_needed(1e-3, 0.05, 0.8).is_some_and(|n| (n as f64 / 7.848_879e6 - 1.0).abs() < 1e-5));
+}
+
+/// The mean over many pairs is the true squared effect, where the measured ratio is far off.
+#[test]
+fn the_squared_effect_is_unbiased() {
+    let mut state = 11u64;
+    let mut uniform = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    };
+    let mut normal = || (-2.0 * (1.0 - uniform()).ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos();
+    let (n, pairs) = (10, 40_000);
+    for d in [0.0, 0.5] {
+        let (mut estimated, mut measured) = (0.0, 0.0);
+        for _ in 0..pairs {
+            let draws: Vec<f64> = (0..n).map(|_| d + normal()).collect();
+            let (mean, std) = moments(&draws);
+            estimated += squared_effect(t_test(mean, std, n).unwrap().t, n).unwrap() / f64::from(pairs);
+            measured += (mean / std) * (mean / std) / f64::from(pairs);
+        }
+        assert!((estimated - d * d).abs() < 0.008, "{d}: {estimated}");
+        assert!(measured > d * d + 0.11, "{d}: {measured}");
+    }
+    assert_eq!(squared_effect(2.0, 3), None);
+    assert_eq!(squared_effect(f64::INFINITY, 10), None);
+    assert!(squared_effect(0.0, 10).unwrap() < 0.0);
 }

@@ -55,9 +55,14 @@ pub fn p_values(frame: &DataFrame, name: &str) -> Result<Figure> {
     );
     let (grey, dark) = (RGBColor(36, 41, 47), "#24292f");
     page.line((16.0, 60.0), (40.0, 60.0), dark, 1.5, "6 4");
-    page.text(46.0, 64.0, Style::plain(), "all noise");
-    page.line((130.0, 60.0), (154.0, 60.0), "#d55e00", 2.0, "");
-    page.text(160.0, 64.0, Style::plain(), &format!("noise alone, π₀ = {}", number::drawn((pi0 * 1_000.0).round() / 1_000.0)));
+    page.text(46.0, 64.0, Style::plain(), "if all were noise");
+    page.line((176.0, 60.0), (200.0, 60.0), "#d55e00", 2.0, "");
+    page.text(
+        206.0,
+        64.0,
+        Style::plain(),
+        &format!("estimated share of noise, π₀ = {}", number::drawn((pi0 * 1_000.0).round() / 1_000.0)),
+    );
     let axes = (Axis::new(0.0, 1.0, 10.0, name)?, Axis::new(0.0, top * 1.04, 5.0, "pairs")?);
     chart(&mut page, (8.0, 72.0, 624.0, 308.0), axes, |chart| {
         let bars = counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(bin, &count)| {

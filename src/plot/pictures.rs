@@ -38,7 +38,8 @@ pub fn pictures(examples: &[(&Dataset, usize, &str)]) -> Result<Figure> {
         check_position("example", *position, data.len())?;
         let pictures = Pictures::of(data)?;
         let (x, y) = (GAP + (at % A_ROW) as f64 * (SIDE + GAP), 12.0 + (at / A_ROW) as f64 * row);
-        let (wide, high) = if pictures.aspect() >= 1.0 { (SIDE, SIDE / pictures.aspect()) } else { (SIDE * pictures.aspect(), SIDE) };
+        let (wide, high) =
+            if pictures.aspect() >= 1.0 { (SIDE, SIDE / pictures.aspect()) } else { (SIDE * pictures.aspect(), SIDE) };
         page.image(x + (SIDE - wide) / 2.0, y + SIDE - high, wide, high, &pictures.png(*position)?);
         page.frame(x + (SIDE - wide) / 2.0, y + SIDE - high, wide, high, "#b9c0c8", 1.0);
         let room = ((SIDE + GAP - 4.0) / width_of("n", 12.0)) as usize;

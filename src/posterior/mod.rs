@@ -11,6 +11,7 @@ mod frames;
 mod moments;
 mod noise;
 mod pairs;
+mod power;
 mod published;
 mod variance;
 

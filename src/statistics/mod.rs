@@ -1,7 +1,17 @@
-//! Pure functions on numbers: shares, ranks, correlations and their intervals. Everything in f64, nothing keeps state.
+//! Pure functions on numbers: ranks, correlations, tests, false discovery rates, power, components of variance, and their intervals.
+//! Everything in f64, nothing keeps state.
 //!
 //! What is not defined is `None`, never NaN: the correlation of a constant, of fewer than two pairs, or of numbers that are not
-//! finite; the interval of fewer than four pairs.
+//! finite; the interval of fewer than four pairs; the t of numbers that are all equal. Functions that work on many pairs at once take and fill
+//! slices of f32, and there it is NaN.
+//!
+//! | question | function |
+//! |---|---|
+//! | is this mean different from zero? | [`t_test`], [`sign_test`], [`sign_flip_test`]; [`one_sample`] for many pairs |
+//! | how many of these findings are false? | [`benjamini_hochberg`], [`storey`], [`holm`] |
+//! | how many runs do I need? | [`t_test_power`], [`runs_needed`], [`squared_effect`] |
+//! | where does the noise come from? | [`one_way`], [`crossed`], [`variance_components`] |
+//! | do two methods agree? | [`correlation_matrix`], [`partial_pearson`], [`within_groups`], [`permutation_test`] |
 
 mod bootstrap;
 mod components;
@@ -25,7 +35,8 @@ pub use rank::ranks;
 pub use ranking::{RocPoint, auc, average_precision, roc};
 pub use share::wilson;
 pub use significance::{
-    Permuted, SignTest, TTest, Test, one_sample, p_of_correlation, sign_flip_test, sign_test, t_test, z_ratio_p,
+    Permuted, SignTest, TTest, Test, one_sample, p_of_correlation, runs_needed, sign_flip_test, sign_test, squared_effect,
+    t_test, t_test_power, z_ratio_p,
 };
 
 /// The 97.5 % point of the normal distribution: ends of 95 % intervals.

@@ -97,7 +97,8 @@ impl Memory {
     pub fn taken(tensors: &mut Vec<(String, Tensor)>, steps: Option<i32>) -> Option<Memory> {
         let steps = steps?;
         let [first, second] = PREFIXES.map(|prefix| {
-            let (found, rest): (Vec<_>, Vec<_>) = std::mem::take(tensors).into_iter().partition(|(name, _)| name.starts_with(prefix));
+            let (found, rest): (Vec<_>, Vec<_>) =
+                std::mem::take(tensors).into_iter().partition(|(name, _)| name.starts_with(prefix));
             *tensors = rest;
             found.into_iter().map(|(name, t)| (name[prefix.len()..].to_string(), t)).collect()
         });

@@ -9,6 +9,8 @@ Clarke-Pearson (1988) from their definition pair by pair with the interval on th
 definition threshold by threshold, since scipy has neither.
 Tails: Student's t and the normal distribution two-sided by mpmath at 50 digits. One sample: `ttest_1samp`, the normal tail of
 mean / std, `binomtest` of the signs and `permutation_test` over all choices of signs.
+Power of the one-sample t-test: [d, n, level, power] by the noncentral t distribution (`nct`), and the fewest n that reach a power, [d, level,
+power, n], by trying one after the other.
 One way: mean squares from group means, `f_oneway`'s p-value, and the exact interval of the intraclass correlation by `f.ppf`.
 Many tests: `false_discovery_control`, and Bonferroni, Holm and Storey from their definitions test by test.
 
@@ -176,6 +178,17 @@ def one_way(name, rows):
     }
 
 
+def power(d, n, level):
+    point, shift = stats.t.isf(level / 2, n - 1), d * math.sqrt(n)
+    both = stats.nct.sf(point, n - 1, shift), stats.nct.cdf(-point, n - 1, shift)
+    # The lower tail is NaN in scipy where it is next to nothing.
+    return float(both[0] + (0 if math.isnan(both[1]) else both[1]))
+
+
+def fewest(d, level, wanted):
+    return next(n for n in range(2, 100_000) if power(d, n, level) >= wanted)
+
+
 def main():
     draw = np.random.default_rng(0)
     x, noise = draw.normal(size=40), draw.normal(size=40)
@@ -258,8 +271,11 @@ def main():
     adjusted = ",\n".join(json.dumps(each) for each in tests)
     grouped = ",\n".join(json.dumps(each) for each in ways)
     remaining = ",\n".join(json.dumps(each) for each in partials)
+    levels = [(d, n, level) for d in (0.01, 0.3, 1.0, 3.0) for n in (2, 3, 5, 10, 50, 500) for level in (0.05, 0.001)]
+    powers = [[d, n, level, power(d, n, level)] for d, n, level in levels]
+    runs = [[d, level, wanted, fewest(d, level, wanted)] for d in (0.1, 0.5, 2.0, 10.0) for level in (0.05, 0.001) for wanted in (0.5, 0.9)]
     far = ",\n".join(f'"{name}": {json.dumps(rows)}' for name, rows in tails().items())
-    text = f'{{"about": {json.dumps(about)}, "cases": [\n{rows}\n], "rankings": [\n{ranked}\n],\n"tails": {{\n{far}\n}},\n"one_sample": [\n{sampled}\n],\n"many": [\n{adjusted}\n],\n"one_way": [\n{grouped}\n],\n"partial": [\n{remaining}\n]}}\n'
+    text = f'{{"about": {json.dumps(about)}, "cases": [\n{rows}\n], "rankings": [\n{ranked}\n],\n"tails": {{\n{far}\n}},\n"one_sample": [\n{sampled}\n],\n"many": [\n{adjusted}\n],\n"one_way": [\n{grouped}\n],\n"partial": [\n{remaining}\n],\n"power": {json.dumps(powers)},\n"runs": {json.dumps(runs)}}}\n'
     (Path(__file__).parent / "statistics.json").write_text(text)
 
 
