@@ -24,7 +24,7 @@ impl Student {
     pub(crate) fn new(freedom: usize) -> Student {
         let nu = freedom as f64;
         let m = freedom / 2;
-        let coefficients = match freedom % 2 == 0 {
+        let coefficients = match freedom.is_multiple_of(2) {
             _ if freedom > MOST_TERMS => Vec::new(),
             // C(2m − 1, m + i) / 4^(m − 1): the first as a product that stays near 1, the others from one to the next.
             true => {
@@ -49,7 +49,7 @@ impl Student {
         }
         let sum = |at: f64| self.coefficients.iter().rev().fold(0.0, |sum, c| sum * at + c);
         let m = (self.freedom / 2) as i32;
-        if self.freedom % 2 == 0 {
+        if self.freedom.is_multiple_of(2) {
             let y = 0.5 * x / (1.0 + sine);
             return 2.0 * y * x.powi(m - 1) * sum(y / (1.0 - y));
         }
