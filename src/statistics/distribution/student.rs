@@ -9,8 +9,8 @@ const MOST_TERMS: usize = 1_000;
 
 /// The two-sided tail of Student's t with whole degrees of freedom ν, what depends on ν alone computed once.
 ///
-/// With `y = (1 − t / √(ν + t²)) / 2`, `z = y / (1 − y)` and `x = 4 y (1 − y) = ν / (ν + t²)` the tail for even ν = 2m is the finite sum
-/// `2 y x^(m−1) Σ_i C(2m − 1, m + i) 4^(1−m) z^i` of positive terms, exact in its relative error however far out. For odd ν it is an
+/// With `y = (1 − t / √(ν + t²)) / 2`, `z = y / (1 − y)` and `x = 4 y (1 − y) = ν / (ν + t²)` the tail for even ν = 2m is the
+/// finite sum `2 y x^(m−1) Σ_i C(2m − 1, m + i) 4^(1−m) z^i` of positive terms, exact in its relative error however far out. For odd ν it is an
 /// angle less a finite sum (Abramowitz and Stegun 26.7.3), which cancels far out, where the continued fraction takes over.
 pub(crate) struct Student {
     freedom: usize,
