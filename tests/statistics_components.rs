@@ -75,8 +75,8 @@ fn level(levels: &[usize], repeats: usize, at: usize) -> Vec<usize> {
 fn simulated(draw: &mut Draw, levels: &[usize], repeats: usize, variances: &[f64]) -> Vec<f64> {
     let n = levels.iter().product::<usize>() * repeats;
     let mut values: Vec<f64> = (0..n).map(|_| variances[0].sqrt() * draw.normal()).collect();
-    for set in 1..variances.len() {
-        let effects: Vec<f64> = (0..n).map(|_| variances[set].sqrt() * draw.normal()).collect();
+    for (set, variance) in variances.iter().enumerate().skip(1) {
+        let effects: Vec<f64> = (0..n).map(|_| variance.sqrt() * draw.normal()).collect();
         for (at, value) in values.iter_mut().enumerate() {
             let own = level(levels, repeats, at);
             let cell = (0..levels.len())
@@ -116,7 +116,7 @@ fn crossed_components_are_those_of_products_of_pairs() {
         let products = |set: usize| if set == sets - 1 && repeats == 1 { squares } else { sums[set] / counts[set] };
         for component in crossed(&values, &levels).unwrap() {
             let set = bits(&component.factors);
-            let sign = |other: usize| if (set ^ other).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+            let sign = |other: usize| if (set ^ other).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
             let expected: f64 = match set {
                 0 => squares - products(sets - 1),
                 _ => (0..sets).filter(|other| other & set == *other).map(|other| sign(other) * products(other)).sum(),
@@ -182,7 +182,7 @@ fn many_pairs_at_once_are_each_alone() -> ascribe::Result<()> {
     one_way_pairs(&slices, 3, &mut between, &mut within)?;
     let alone = one_way(&draws.iter().map(|draw| f64::from(draw[0])).collect::<Vec<_>>(), 3).unwrap();
     assert!((alone.between - f64::from(between[0])).abs() < 1e-5 && (alone.within - f64::from(within[0])).abs() < 1e-5);
-    let message = |result: ascribe::Result<()>| result.err().expect("an error").to_string();
+    let message = |result: ascribe::Result<()>| result.expect_err("an error").to_string();
     assert!(message(one_way_pairs(&slices, 5, &mut between, &mut within)).contains("[5] levels equally often"));
     assert!(message(one_way_pairs(&slices, 3, &mut between, &mut [0.0])).contains("301 pairs each, got 1"));
     assert!(message(crossed_pairs(&slices, &[3, 2], &mut [&mut between])).contains("4 slices, got 1"));

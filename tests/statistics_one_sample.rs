@@ -144,7 +144,7 @@ fn many_pairs_at_once_are_each_alone() {
 #[test]
 fn many_pairs_refuse_what_does_not_fit() {
     let (mut a, mut b, mut c) = (vec![0.0; 3], vec![0.0; 3], vec![0.0; 3]);
-    let message = |result: ascribe::Result<()>| result.err().expect("an error").to_string();
+    let message = |result: ascribe::Result<()>| result.expect_err("an error").to_string();
     assert!(message(one_sample(&[&[1.0; 3]], Test::T, &mut a, &mut b, &mut c)).contains("at least 2"));
     assert!(message(one_sample(&[&[1.0; 3], &[1.0; 2]], Test::T, &mut a, &mut b, &mut c)).contains("3 pairs each, got 2"));
     assert!(message(one_sample(&[&[1.0; 3], &[1.0; 3]], Test::T, &mut a, &mut b, &mut [0.0])).contains("got 1"));

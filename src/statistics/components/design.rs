@@ -90,10 +90,10 @@ impl Design {
         if self.repeats > 1 {
             found[0] = ((total - raw[self.all()]) / self.freedom(0) as f64).max(0.0);
         }
-        for set in 1..sets {
+        for (set, found) in found.iter_mut().enumerate().take(sets).skip(1) {
             let sign = |other: usize| if (set ^ other).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
             let sum: f64 = (1..sets).filter(|other| other & set == *other).map(|other| sign(other) * raw[other]).sum();
-            found[set] = (sum / self.freedom(set) as f64).max(0.0);
+            *found = (sum / self.freedom(set) as f64).max(0.0);
         }
         found
     }

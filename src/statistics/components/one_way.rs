@@ -23,8 +23,8 @@ pub struct OneWay {
 /// The one-way random effects analysis of `groups` equally large groups, which stand one after the other in `values`.
 ///
 /// With mean squares B between and W within groups of n: `between = (B − W) / n`, `within = W`; the interval of the intraclass correlation
-/// follows from `F = B / W` by `(F/F₁ − 1) / (F/F₁ + n − 1)` with F₁ the 97.5 % and 2.5 % points of Fisher's distribution (Searle 1971). Where all lies
-/// between groups, both ends are 1.
+/// follows from `F = B / W` by `(F/F₁ − 1) / (F/F₁ + n − 1)` with F₁ the 97.5 % and 2.5 % points of Fisher's distribution (Searle 1971).
+/// Where all lies between groups, both ends are 1.
 ///
 /// A correlation near 1 says that checkpoints of a run add nothing: n runs are worth n draws. `None` for fewer than two groups or two
 /// numbers in each, groups of different sizes, numbers that are not finite, or all equal.

@@ -16,8 +16,8 @@ use crate::statistics::t_quantile;
 ///
 /// Pairs share the factors' levels, so their number does not narrow the interval: it is a jackknife over the levels of each factor in
 /// turn, the variances added, with Student's t of the smallest factor's degrees of freedom, cut at 0 and 1. In simulations of 60 pairs it held
-/// the truth 94 times in 100 for one factor of ten levels, 97 to 100 for two and three of three to five: rather too wide. It is null where a factor has
-/// two levels. A share over pairs is of the sum: pairs with large scores count most.
+/// the truth 94 times in 100 for one factor of ten levels, 97 to 100 for two and three of three to five: rather too wide. It is null
+/// where a factor has two levels. A share over pairs is of the sum: pairs with large scores count most.
 ///
 /// Cost: the analysis once and once more for each level of each factor.
 ///

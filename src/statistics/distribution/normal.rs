@@ -5,8 +5,8 @@ use std::f64::consts::{FRAC_2_SQRT_PI, PI};
 /// The chance that a standard normal number is at least as far from zero as `z`: `2 (1 − Φ(|z|))`, exact to some 1e-15 of itself however
 /// far out (that of `statrs` 0.18 is off by up to 1e-10 of itself).
 ///
-/// Near zero by the power series; further out by the trapezoidal rule for `(2 x e^(−x²) / π) ∫ e^(−s²) / (s² + x²) ds` with steps of 1/2, whose
-/// error is one residue and else below 1e-17 (Matta and Reichel 1971).
+/// Near zero by the power series; further out by the trapezoidal rule for `(2 x e^(−x²) / π) ∫ e^(−s²) / (s² + x²) ds` with
+/// steps of 1/2, whose error is one residue and else below 1e-17 (Matta and Reichel 1971).
 pub(crate) fn two_sided_normal(z: f64) -> f64 {
     let (z, half) = (z.abs(), 0.5 * z * z);
     let x = half.sqrt();

@@ -9,8 +9,8 @@ const MOST_TERMS: usize = 1_000;
 
 /// The two-sided tail of Student's t with whole degrees of freedom ν, what depends on ν alone computed once.
 ///
-/// With `y = (1 − t / √(ν + t²)) / 2`, `z = y / (1 − y)` and `x = 4 y (1 − y) = ν / (ν + t²)` the tail for even ν = 2m is the finite sum
-/// `2 y x^(m−1) Σ_i C(2m − 1, m + i) 4^(1−m) z^i` of positive terms, exact in its relative error however far out. For odd ν it is an
+/// With `y = (1 − t / √(ν + t²)) / 2`, `z = y / (1 − y)` and `x = 4 y (1 − y) = ν / (ν + t²)` the tail for even ν = 2m is the
+/// finite sum `2 y x^(m−1) Σ_i C(2m − 1, m + i) 4^(1−m) z^i` of positive terms, exact in its relative error however far out. For odd ν it is an
 /// angle less a finite sum (Abramowitz and Stegun 26.7.3), which cancels far out, where the continued fraction takes over.
 pub(crate) struct Student {
     freedom: usize,
@@ -24,7 +24,7 @@ impl Student {
     pub(crate) fn new(freedom: usize) -> Student {
         let nu = freedom as f64;
         let m = freedom / 2;
-        let coefficients = match freedom % 2 == 0 {
+        let coefficients = match freedom.is_multiple_of(2) {
             _ if freedom > MOST_TERMS => Vec::new(),
             // C(2m − 1, m + i) / 4^(m − 1): the first as a product that stays near 1, the others from one to the next.
             true => {
@@ -49,7 +49,7 @@ impl Student {
         }
         let sum = |at: f64| self.coefficients.iter().rev().fold(0.0, |sum, c| sum * at + c);
         let m = (self.freedom / 2) as i32;
-        if self.freedom % 2 == 0 {
+        if self.freedom.is_multiple_of(2) {
             let y = 0.5 * x / (1.0 + sine);
             return 2.0 * y * x.powi(m - 1) * sum(y / (1.0 - y));
         }

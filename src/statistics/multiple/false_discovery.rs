@@ -19,8 +19,8 @@ pub fn benjamini_hochberg(p: &[Option<f64>]) -> Vec<Option<f64>> {
 /// For two million tests the factor is 15, so little is found.
 ///
 /// ```
-/// let q = ascribe::statistics::benjamini_yekutieli(&[Some(0.01), Some(0.3)]);
-/// assert_eq!(q, [Some(0.03), Some(0.45)]);
+/// let q = ascribe::statistics::benjamini_yekutieli(&[Some(0.25), Some(0.5)]);
+/// assert_eq!(q, [Some(0.75), Some(0.75)]);
 /// ```
 pub fn benjamini_yekutieli(p: &[Option<f64>]) -> Vec<Option<f64>> {
     let m = sorted(p).len();
