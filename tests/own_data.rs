@@ -330,10 +330,17 @@ fn a_picture_that_claims_to_be_huge_is_refused() {
     crc.update(&png[12..29]);
     png[29..33].copy_from_slice(&crc.sum().to_be_bytes());
     says(read::bytes::image(&png), &["1 to 67108864 pixels", "65535 x 65535"]);
+    png[16..24].copy_from_slice(&[0, 0, 0x1f, 0xff, 0, 0, 0x1f, 0xff]);
+    let mut crc = flate2::Crc::new();
+    crc.update(&png[12..29]);
+    png[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+    says(read::bytes::image(&png), &["bytes cannot hold 8191 x 8191 pixels"]);
     let mut jpeg = std::fs::read(golden("images/444.jpg")).unwrap();
     let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     jpeg[frame + 5..frame + 9].copy_from_slice(&[0xff, 0xff, 0xff, 0xff]);
     says(read::bytes::image(&jpeg), &["pixels", "65535 x 65535"]);
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0x1f, 0xff, 0x1f, 0xff]);
+    says(read::bytes::image(&jpeg), &["bytes cannot hold 8191 x 8191 pixels"]);
 }
 
 #[test]

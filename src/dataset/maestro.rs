@@ -70,3 +70,26 @@ fn part(folder: &Path, list: &DataFrame, split: &str, events: Events) -> Result<
     let data = data.with_column(Series::new("year".into(), at.iter().map(|&piece| years[rows[piece]]).collect::<Vec<_>>()))?;
     Ok(data.named(format!("maestro-{split}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{part, read_csv};
+    use crate::dataset::Events;
+
+    #[test]
+    fn a_list_stays_within_its_folder() {
+        let folder = std::env::temp_dir().join(format!("ascribe-maestro-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let list = folder.join("subset.csv");
+        let said = |file: &str| {
+            let text = format!("canonical_composer,canonical_title,split,year,midi_filename\nA,B,train,2004,{file}\n");
+            std::fs::write(&list, text).unwrap();
+            part(&folder, &read_csv(&list).unwrap(), "train", Events::Performance).err().unwrap().to_string()
+        };
+        let all = ["../a.midi", "/etc/passwd", "2004/absent.midi", "subset.csv"].map(said);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(all[0].contains("paths within its folder") && all[1].contains("paths within its folder"), "{all:?}");
+        assert!(all[2].contains("absent.midi: No such file"), "{all:?}");
+        assert!(all[3].contains("subset.csv: expected a Standard MIDI File"), "{all:?}");
+    }
+}
