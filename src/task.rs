@@ -146,7 +146,8 @@ impl Task {
     ///
     /// A beginning ends at a dot or with the name: `fc2` is `fc2.weight` and `fc2.bias`; `*` stands for anything but a dot, so
     /// `block*.attention` is the attention of every block. Names are those of [`Task::parameters`]. Cost and memory fall with the number of
-    /// parameters. What the other layers compute stays as it is; they count as constants. Training is of all parameters, before and after.
+    /// parameters. What the other layers compute stays as it is; they count as constants. Training and retraining are of all parameters, before
+    /// and after; methods that look at inputs or features instead of gradients do not notice.
     ///
     /// Errors: [`Error::Layer`] for a beginning that no parameter has, naming the nearest, and for none at all; [`Error::Unsupported`] for a
     /// task with stores: choose the layers first, and record a store of them.

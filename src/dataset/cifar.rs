@@ -183,3 +183,7 @@ impl Records {
 fn wrong(path: &Path, reason: String) -> Error {
     Error::data(path.display().to_string(), reason)
 }
+
+#[cfg(test)]
+#[path = "cifar_tests.rs"]
+mod tests;

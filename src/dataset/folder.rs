@@ -9,6 +9,7 @@ use super::Dataset;
 use super::text::stem;
 use super::walk::{files_below, hidden, relative};
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 use crate::read::{self, Picture};
 
 /// Endings of files that are read.
@@ -76,6 +77,7 @@ pub fn folder(path: impl AsRef<Path>, images: &Images) -> Result<Dataset> {
     }
     let mut pixels = Vec::new();
     let mut size = None;
+    let mut progress = Progress::new(&format!("pictures of {}", stem(path)), files.len() as u64);
     for file in &files {
         let picture = images.prepare(read::picture(file)?, file)?;
         let own = [picture.height, picture.width];
@@ -91,11 +93,13 @@ pub fn folder(path: impl AsRef<Path>, images: &Images) -> Result<Dataset> {
             return Err(Error::data(file.display().to_string(), reason));
         }
         pixels.extend(picture.pixels);
+        progress.add(1);
     }
+    progress.finish();
     let [height, width] = size.unwrap_or_default().map(|side| side as i64);
     let stored = Tensor::f_from_data_size(&pixels, &[files.len() as i64, height, width, images.channels() as i64], Kind::Uint8)?;
     drop(pixels);
-    let mut inputs = stored.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?.f_contiguous()?;
+    let mut inputs = stored.f_permute([0, 3, 1, 2])?.f_contiguous()?.f_to_kind(Kind::Float)?;
     let _ = inputs.f_div_scalar_(255.0)?;
     let by_channel = |values: &[f64]| Tensor::f_from_slice(values)?.f_to_kind(Kind::Float)?.f_view([1, -1, 1, 1]);
     if !images.mean.is_empty() {

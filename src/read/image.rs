@@ -18,6 +18,10 @@ use crate::error::Result;
 /// Pixels of a picture: a small file may claim more than memory holds.
 const MOST_PIXELS: usize = 1 << 26;
 const MOST_SIDE: usize = 1 << 16;
+/// Pixels of a byte of PNG: eight of one bit, which deflate cannot shrink further than this.
+const PNG_PIXELS: usize = 8 * 1032;
+/// Pixels of a byte of JPEG: at least six bits for 256 of them.
+const JPEG_PIXELS: usize = 1024;
 
 /// Bytes of a picture, row by row, the channels of a pixel together.
 pub(crate) struct Picture {
@@ -58,10 +62,12 @@ pub(super) fn decode(bytes: &[u8]) -> Outcome<Picture> {
     }
 }
 
-fn check_size(width: usize, height: usize) -> Outcome<()> {
-    match width > 0 && height > 0 && width.checked_mul(height).is_some_and(|pixels| pixels <= MOST_PIXELS) {
-        true => Ok(()),
-        false => refuse(format!("expected 1 to {MOST_PIXELS} pixels, got {width} x {height}")),
+/// Before memory is taken.
+fn check_size(width: usize, height: usize, bytes: usize, of_a_byte: usize) -> Outcome<()> {
+    match width.checked_mul(height).filter(|pixels| (1..=MOST_PIXELS).contains(pixels)) {
+        None => refuse(format!("expected 1 to {MOST_PIXELS} pixels, got {width} x {height}")),
+        Some(pixels) if pixels / of_a_byte > bytes => refuse(format!("{bytes} bytes cannot hold {width} x {height} pixels")),
+        Some(_) => Ok(()),
     }
 }
 
@@ -72,7 +78,7 @@ fn png(bytes: &[u8]) -> Outcome<Picture> {
     decoder.set_ignore_text_chunk(true);
     let (width, height) = decoder.read_header_info().map_err(broken)?.size();
     let (width, height) = (width as usize, height as usize);
-    check_size(width, height)?;
+    check_size(width, height, bytes.len(), PNG_PIXELS)?;
     let mut reader = decoder.read_info().map_err(broken)?;
     let stored = match reader.output_color_type().0 {
         ColorType::Grayscale => 1,
@@ -86,6 +92,7 @@ fn png(bytes: &[u8]) -> Outcome<Picture> {
         return refuse(format!("a PNG picture of {:?} bytes, expected {}", reader.output_buffer_size(), pixels.len()));
     }
     reader.next_frame(&mut pixels).map_err(broken)?;
+    reader.finish().map_err(broken)?;
     // Without the transparency.
     let channels = if stored < 3 { 1 } else { 3 };
     if channels < stored {
@@ -99,8 +106,12 @@ fn jpeg(bytes: &[u8]) -> Outcome<Picture> {
     let options = DecoderOptions::default().set_strict_mode(true).set_max_width(MOST_SIDE).set_max_height(MOST_SIDE);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(broken)?;
+    // The decoder fills up what is missing at the end.
+    if !reaches_end(bytes) {
+        return refuse("not a whole and valid JPEG picture: cut off before the mark of its end");
+    }
     let Some((width, height)) = decoder.dimensions() else { return refuse("a JPEG picture without a size") };
-    check_size(width, height)?;
+    check_size(width, height, bytes.len(), JPEG_PIXELS)?;
     let (channels, space) = match decoder.input_colorspace() {
         Some(ColorSpace::Luma) => (1, ColorSpace::Luma),
         Some(ColorSpace::YCbCr | ColorSpace::RGB) => (3, ColorSpace::RGB),
@@ -112,4 +123,18 @@ fn jpeg(bytes: &[u8]) -> Outcome<Picture> {
         true => Ok(Picture { width, height, channels, pixels }),
         false => refuse(format!("a JPEG picture of {} bytes, expected {width} x {height} x {channels}", pixels.len())),
     }
+}
+
+/// Whether the mark of the end follows the first scan; within the pixels it cannot stand. A preview in a segment before has its own.
+fn reaches_end(bytes: &[u8]) -> bool {
+    let mut rest = &bytes[2..];
+    while let [0xff, kind, high, low, ..] = *rest {
+        if kind == 0xda {
+            return rest.windows(2).any(|pair| pair == [0xff, 0xd9]);
+        }
+        // A marker may be preceded by any number of 0xff.
+        let length = if kind == 0xff { 1 } else { 2 + usize::from(u16::from_be_bytes([high, low])) };
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    false
 }

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use ascribe::Error;
+use ascribe::dataset::Events;
 use ascribe::prelude::*;
 
 use super::{bytes_of, golden};
@@ -25,7 +26,19 @@ fn readers(name: &str) -> Vec<Reader> {
         "pt" | "pth" => vec![|b| read::bytes::torch(b).map(|value| used_value(&value)), |b| {
             read::bytes::state_dict(b).map(|all| all.into_iter().for_each(|(_, tensor)| used(tensor)))
         }],
-        "safetensors" => vec![|b| read::bytes::safetensors(b).map(|all| all.into_iter().for_each(|(_, tensor)| used(tensor)))],
+        "safetensors" => {
+            vec![|b| read::bytes::safetensors(b).map(|all| all.into_iter().for_each(|(_, tensor)| used(tensor))), |b| {
+                read::bytes::weights(b).map(|all| all.into_iter().for_each(|(_, tensor)| used(tensor)))
+            }]
+        }
+        "png" | "jpg" => vec![|b| read::bytes::image(b).map(used)],
+        "mid" => vec![|b| {
+            let midi = read::bytes::midi(b)?;
+            let tokens = [Events::Performance, Events::Dattri].map(|events| events.tokens(&midi));
+            let [performance, dattri] = tokens;
+            performance?.iter().chain(&dattri?).for_each(|token| assert!((0..Events::END).contains(token)));
+            Ok(())
+        }],
         "csv" => vec![|b| read::bytes::bayesian_scores(b).map(|table| used(table.values))],
         "txt" => vec![|b| read::bytes::indices(b).map(drop)],
         _ => vec![],
@@ -63,6 +76,18 @@ fn names() -> Vec<String> {
     let mut names: Vec<String> =
         std::fs::read_dir(golden("")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.retain(|name| !readers(name).is_empty() && !name.starts_with("ddpm-"));
+    let others = [
+        "weights/kinds.safetensors",
+        "weights/plain.safetensors",
+        "images/rgb.png",
+        "images/palette.png",
+        "images/16.png",
+        "images/420.jpg",
+        "images/progressive.jpg",
+        "images/grey.jpg",
+        "midi/small.mid",
+    ];
+    names.extend(others.map(|name| format!("../{name}")));
     names.sort();
     names
 }
