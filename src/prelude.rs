@@ -25,7 +25,7 @@ pub use crate::{
         self, Brittleness, Change, ClassDetection, Lds, LooCorrelation, Metric, MislabelDetection, MixedDatasets,
         ModelRandomisation, Scale, ShortcutDetection, TopCardinality,
     },
-    model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
+    model::{self, Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Script, Tape, layer},
     plot,
     posterior::{self, Aspect, Crossed, Posterior},
     projection::{self, Projection, Projector},

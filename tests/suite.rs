@@ -32,6 +32,7 @@ mod representer;
 mod retrain;
 mod retrained;
 mod samplers;
+mod script;
 mod solvers;
 mod stack;
 mod statistics;
