@@ -2,6 +2,7 @@
 
 mod ats;
 mod bad_input;
+mod compare;
 mod data_value_embedding;
 mod dataset;
 mod display;
