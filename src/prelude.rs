@@ -25,7 +25,10 @@ pub use crate::{
         self, Brittleness, Change, ClassDetection, Lds, LooCorrelation, Metric, MislabelDetection, MixedDatasets,
         ModelRandomisation, Scale, ShortcutDetection, TopCardinality,
     },
-    model::{Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, Model, ResNet9, Tape, layer},
+    model::{
+        self, Cnn, GeluCnn, Gpt, GptOptions, Logistic, Mlp, MobileNetV2, MobileNetV2Options, Model, ResNet9, ResNet18,
+        ResNet18Options, Script, Tape, Vit, VitOptions, layer,
+    },
     plot,
     posterior::{self, Aspect, Crossed, Posterior},
     projection::{self, Projection, Projector},

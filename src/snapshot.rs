@@ -1,6 +1,7 @@
 //! One network with the weights of one checkpoint.
 
 mod check;
+mod compare;
 mod stored;
 
 pub(crate) use check::{all_finite, finite};

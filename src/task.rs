@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use polars::df;
 use polars::prelude::DataFrame;
-use tch::nn;
+use tch::{Tensor, nn};
 
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
@@ -260,6 +260,56 @@ impl Task {
         let Some(own) = self.checkpoints.get(index).map(key) else { return 0 };
         let before = self.checkpoints[..index].iter().filter(|checkpoint| key(checkpoint) == own).count();
         own.wrapping_add((before as u64) << 48)
+    }
+
+    /// What the last checkpoint gives for some inputs beside stored outputs, such as those of the same model in Python.
+    ///
+    /// Columns: `example`; `difference`, the largest absolute one among its outputs; `relative`, divided by the largest absolute stored
+    /// output; `argmax_here` and `argmax_there`, of a sequence at the position of the largest difference, empty for a single output;
+    /// `agrees`, whether `relative` is at most 1e-4, which rounding explains.
+    ///
+    /// Where they part, [`Task::compare_layers`] tells the first layer that does.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let data = dataset::digits()?.head(50)?;
+    /// let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 8, 10])).train(&Trainer { epochs: 1, ..default() }, &data)?;
+    /// let python = task.snapshot(0)?.outputs(&data)?; // in earnest, read::npy("outputs.npy")?
+    /// let table = task.compare_outputs(data.inputs(), &python)?;
+    /// assert!(table.column("agrees")?.bool()?.all());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Errors: [`Error::Shape`] for outputs of another shape.
+    pub fn compare_outputs(&self, inputs: &Tensor, outputs: &Tensor) -> Result<DataFrame> {
+        self.snapshot(self.checkpoints.len().saturating_sub(1))?.compare_outputs(inputs, outputs)
+    }
+
+    /// What each layer of the last checkpoint gives for some inputs beside what the layer of the same name gave elsewhere, in the order of
+    /// use; layers that are only stored come last.
+    ///
+    /// Columns: `layer`, `here` and `there` (shapes), `difference` and `relative` as in [`Task::compare_outputs`], `verdict`: `agrees`,
+    /// `first to part`, `parts`, `other shape`, `not stored` or `not in this network`. The first layer to part has other weights or settings,
+    /// or something before it differs that no layer of the tape is: an activation, a pool, a reshape.
+    ///
+    /// In Python, `module.register_forward_hook(lambda m, x, y, name=name: stored.update({name: y}))` for each of `model.named_modules()`
+    /// collects them, `safetensors.torch.save_file(stored, path)` stores them and [`Checkpoint::load`] reads them, for its
+    /// [`tensors`](Checkpoint::tensors). Names are those that the model gives the tape; see [`Snapshot::layer_outputs`].
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let data = dataset::digits()?.head(50)?;
+    /// let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 8, 10])).train(&Trainer { epochs: 1, ..default() }, &data)?;
+    /// let mut python = task.snapshot(0)?.layer_outputs(data.inputs())?;
+    /// python[1].1 = &python[1].1 + 0.5; // another bias
+    /// let table = task.compare_layers(data.inputs(), &python)?;
+    /// assert_eq!(table.column("verdict")?.str()?.get(1), Some("first to part"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Errors: [`Error::Data`] if no stored name is that of a layer; [`Error::Unsupported`] for networks that the tape does not see.
+    pub fn compare_layers(&self, inputs: &Tensor, stored: &[(String, Tensor)]) -> Result<DataFrame> {
+        self.snapshot(self.checkpoints.len().saturating_sub(1))?.compare_layers(inputs, stored)
     }
 
     /// Share of examples whose largest output is the label, with the last checkpoint.

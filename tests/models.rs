@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use ascribe::model::Lora;
 use ascribe::prelude::*;
 use ascribe::tch::{Device, Kind, Tensor};
 
-use crate::tasks::{Untaped, assert_close};
+use crate::tasks::{Untaped, assert_close, says};
 
 type Make = fn(&nn::Path) -> Box<dyn Model>;
 
@@ -70,11 +71,37 @@ fn cases() -> Vec<(&'static str, Dataset, Make, usize, usize)> {
     ]
 }
 
+/// The same for networks whose weights are public.
+fn public() -> Vec<(&'static str, Dataset, Make, usize, usize)> {
+    vec![
+        (
+            "resnet18",
+            images(3, 64, 97),
+            |p| Box::new(ResNet18::new(p, ResNet18Options { classes: 10, ..default() })),
+            11_181_642,
+            41,
+        ),
+        ("mobilenet", images(3, 32, 98), |p| Box::new(MobileNetV2::new(p, default())), 2_296_922, 115),
+    ]
+}
+
+fn golden(name: &str) -> Checkpoint {
+    Checkpoint::load(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)).unwrap()
+}
+
 #[test]
 fn architectures_equal_those_of_torch_and_the_tape_equals_the_loop() {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/models.safetensors");
-    let golden = Checkpoint::load(file).unwrap();
-    for (name, data, make, count, blocks) in cases() {
+    compare("models.safetensors", cases());
+}
+
+#[test]
+fn public_architectures_equal_those_of_their_publishers() {
+    compare("public.safetensors", public());
+}
+
+fn compare(file: &str, cases: Vec<(&str, Dataset, Make, usize, usize)>) {
+    let golden = golden(file);
+    for (name, data, make, count, blocks) in cases {
         assert_eq!(parameters(make), count, "{name}: parameters");
         let weights = vec![checkpoint(make)];
         let task = Task::new(make).with_checkpoints(weights.clone()).unwrap();
@@ -111,9 +138,119 @@ fn other_architectures_and_their_parameters() {
     let GptOptions { vocab, context, width, layers, .. } = options;
     let expected = vocab * width + context * width + layers as i64 * (12 * width * width + 13 * width) + 2 * width;
     assert_eq!(parameters(|p| Box::new(Gpt::new(p, GptOptions { bias: true, ..default() }))), expected as usize);
+    assert_eq!(parameters(|p| Box::new(ResNet18::new(p, default()))), 11_689_512);
+    assert_eq!(parameters(|p| Box::new(Vit::new(p, default()))), 589_824 + 7_690);
+    assert_eq!(parameters(|p| Box::new(Vit::new(p, VitOptions { lora: None, ..default() }))), 85_798_656 + 7_690);
     let data = Dataset::new(formula(&[4, 64], 3).to_kind(Kind::Float), Tensor::from_slice(&[0i64, 3, 9, 1])).unwrap();
     let task = Task::new(|p: &nn::Path| Cnn::new(p, 8, 10)).train(&Trainer { epochs: 1, ..default() }, &data).unwrap();
     assert_eq!(task.snapshot(0).unwrap().gradients(Of::Objective, &data).unwrap().describe().len(), 3);
+}
+
+const TINY: VitOptions = VitOptions {
+    image: 16,
+    patch: 8,
+    width: 24,
+    heads: 3,
+    layers: 2,
+    hidden: 48,
+    classes: 3,
+    lora: Some(Lora { rank: 4, alpha: 8.0, dropout: 0.1 }),
+};
+
+fn tiny_images(golden: &Checkpoint) -> Dataset {
+    Dataset::new(golden.tensor("vit.input").unwrap().shallow_clone(), Tensor::from_slice(&[1i64, 0])).unwrap()
+}
+
+/// The files that transformers and PEFT wrote, read as they are.
+#[test]
+fn a_vit_with_adapters_equals_that_of_transformers_and_peft() {
+    let (file, base, adapters) =
+        (golden("public.safetensors"), golden("vit/base.safetensors"), golden("vit/adapter.safetensors"));
+    let (data, expected) = (tiny_images(&file), |name: &str| file.tensor(&format!("vit.{name}")).unwrap().shallow_clone());
+    let task = Task::new(|p: &nn::Path| Vit::new(p, TINY));
+    let task = task.with_checkpoints(vec![Vit::checkpoint(&base, Some(&adapters))]).unwrap();
+    let snapshot = task.snapshot(0).unwrap();
+    assert_close(&snapshot.outputs(&data).unwrap(), &expected("output"), 1e-4, "with adapters");
+    // Only adapters and classifier, each in a block of the tape.
+    let gradients = snapshot.gradients(Of::Objective, &data).unwrap();
+    assert_eq!(gradients.describe().len(), 2 * 2 * 2 + 1, "{:?}", gradients.describe());
+    assert_eq!(snapshot.p(), 2 * 2 * 4 * (24 + 24) + 24 * 3 + 3);
+    let dense = gradients.dense().unwrap();
+    for entry in gradients.layout().entries() {
+        let stored = file.tensors().iter().find(|(name, _)| {
+            let part = |new: &str, old: &str| entry.name.replace("vit.encoder.layer.", "vit.layers.").replace(old, new);
+            let query = part(".q_proj.", ".attention.query.").replace(".attention.value.", ".v_proj.");
+            let (layer, last) = query.rsplit_once('.').unwrap();
+            let classifier = layer.replace("classifier", "classifier.modules_to_save");
+            *name == format!("vit.grad.base_model.model.{classifier}.default.{last}")
+        });
+        let stored = stored.unwrap_or_else(|| panic!("{} is not stored", entry.name)).1.reshape([2, -1]);
+        assert_close(&dense.narrow(1, entry.offset, entry.len), &stored, 1e-4, &entry.name);
+    }
+    // Without adapters, everything is trained, by the loop.
+    let plain = Task::new(|p: &nn::Path| Vit::new(p, VitOptions { lora: None, ..TINY }));
+    let plain = plain.with_checkpoints(vec![Vit::checkpoint(&base, None)]).unwrap().snapshot(0).unwrap();
+    assert_close(&plain.outputs(&data).unwrap(), &expected("plain"), 1e-4, "without adapters");
+    assert_eq!(plain.gradients(Of::Objective, &data).unwrap().describe().len(), 1);
+}
+
+/// Of every file that these libraries write, each weight finds its place.
+#[test]
+fn names_of_a_vit_in_all_their_forms() {
+    let names = |checkpoint: &Checkpoint| {
+        let mut names: Vec<String> = checkpoint.tensors().iter().map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
+    };
+    let zero = |name: &str| (name.to_string(), Tensor::from(0.0f32));
+    let own: Vec<String> = tensors(|p| Box::new(Vit::new(p, TINY))).into_iter().map(|(name, _)| name).collect();
+    let (base, adapters) = (golden("vit/base.safetensors"), golden("vit/adapter.safetensors"));
+    assert_eq!(names(&Vit::checkpoint(&base, Some(&adapters))), own);
+    let whole = include_str!("golden/vit/whole.txt");
+    let whole = Checkpoint::new(0, 0, 0.0, whole.lines().map(zero).collect());
+    assert_eq!(names(&Vit::checkpoint(&whole, None)), own);
+    // The public file is of the body alone, without `vit.`, and has a pooler.
+    let body = base.tensors().iter().filter_map(|(name, _)| name.strip_prefix("vit.")).chain(["pooler.dense.weight"]);
+    let body = Checkpoint::new(0, 0, 0.0, body.map(zero).collect());
+    assert_eq!(names(&Vit::checkpoint(&body, Some(&adapters))), own);
+}
+
+#[test]
+fn training_a_vit_moves_adapters_and_classifier_from_the_base() {
+    let data = tiny_images(&golden("public.safetensors"));
+    let task = Task::new(|p: &nn::Path| Vit::new(p, TINY).with_base(&golden("vit/base.safetensors")));
+    let task = task.train(&Trainer { epochs: 30, learning_rate: 0.01, keep: Keep::Every(30), ..default() }, &data).unwrap();
+    let (base, last) = (golden("vit/base.safetensors"), &task.checkpoints()[0]);
+    for (name, tensor) in last.tensors() {
+        let moved = base.tensor(name).is_none_or(|before| before != tensor);
+        assert_eq!(moved, name.contains("lora_") || name.starts_with("classifier"), "{name}");
+    }
+    let values = task.snapshot(0).unwrap().measure(Of::Objective, &data).unwrap();
+    assert!(values.min().double_value(&[]) > -0.2, "{values}");
+    let wrong =
+        Task::new(|p: &nn::Path| Vit::new(p, VitOptions { hidden: 40, ..TINY }).with_base(&golden("vit/base.safetensors")));
+    says(wrong.train(&Trainer::default(), &data), &["base of the ViT", "intermediate.dense", "[40, 24]", "[48, 24]"]);
+}
+
+#[test]
+fn sizes_that_cannot_be() {
+    let start = |task: Task| task.train(&Trainer { epochs: 1, ..default() }, &images(3, 20, 1));
+    let vit = |options: VitOptions| start(Task::new(move |p: &nn::Path| Vit::new(p, options)));
+    says(vit(VitOptions { image: 20, ..TINY }), &["VitOptions.image", "a multiple of the patches' 8", "20"]);
+    says(vit(VitOptions { heads: 5, ..TINY }), &["VitOptions.heads", "a divisor of the width 24", "5"]);
+    says(vit(VitOptions { lora: Some(Lora { rank: 0, ..default() }), ..TINY }), &["VitOptions.lora.rank", "at least 1"]);
+    says(vit(TINY), &["inputs of Vit", "[n, 3, 16, 16]", "[2, 3, 20, 20]"]);
+    let flat = Dataset::new(formula(&[2, 64], 3).to_kind(Kind::Float), Tensor::from_slice(&[0i64, 1])).unwrap();
+    let trained = |task: Task| task.train(&Trainer { epochs: 1, ..default() }, &flat);
+    says(
+        trained(Task::new(|p: &nn::Path| ResNet18::new(p, ResNet18Options { width: 1, classes: 2 }))),
+        &["ResNet18", "[n, 3, h, w]"],
+    );
+    says(trained(Task::new(|p: &nn::Path| MobileNetV2::new(p, default()))), &["MobileNetV2", "[n, 3, h, w]"]);
+    says(
+        start(Task::new(|p: &nn::Path| ResNet18::new(p, ResNet18Options { width: 0, classes: 2 }))),
+        &["ResNet18Options", "0 and 2"],
+    );
 }
 
 /// Whether the mean loss after the last epoch is below this share of the one after the first.

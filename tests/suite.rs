@@ -3,6 +3,7 @@
 mod ats;
 mod bad_input;
 mod checkpoints;
+mod compare;
 mod data_value_embedding;
 mod dataset;
 mod display;
@@ -37,6 +38,7 @@ mod representer;
 mod retrain;
 mod retrained;
 mod samplers;
+mod script;
 mod solvers;
 mod stack;
 mod statistics;

@@ -6,21 +6,30 @@ mod gpt;
 pub mod layer;
 mod logistic;
 mod mlp;
+mod mobilenet;
+mod normed;
+mod resnet18;
 mod resnet9;
+mod script;
 mod stack;
 mod tape;
 mod thinning;
+mod vit;
 
 pub use cnn::Cnn;
 pub use gelu_cnn::GeluCnn;
 pub use gpt::{Gpt, GptOptions};
 pub use logistic::Logistic;
 pub use mlp::Mlp;
+pub use mobilenet::{MobileNetV2, MobileNetV2Options};
 pub use resnet9::ResNet9;
+pub use resnet18::{ResNet18, ResNet18Options};
+pub use script::{Script, ScriptModel, script};
 pub(crate) use stack::Stack;
 pub use tape::Tape;
 pub(crate) use tape::{Operation, Record};
 pub(crate) use thinning::Thinning;
+pub use vit::{Lora, Vit, VitOptions};
 
 use tch::Tensor;
 
