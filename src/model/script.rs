@@ -48,7 +48,7 @@ pub fn script(path: impl AsRef<Path>) -> Result<Script> {
     let name = path.display().to_string();
     let module = load(&bytes).map_err(|reason| {
         let what = match read::weights(path, None).is_ok() {
-            true => "there are weights in it, for Checkpoint::load",
+            true => "there is a state dict in it, for Checkpoint::load",
             false => "nor does it hold weights",
         };
         let advice = "write it with torch.jit.script(model.eval()).save(path)";
