@@ -48,7 +48,8 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Option<Correlation> {
     Some(Correlation { value, interval: interval(value, x.len(), 1.0 + value * value / 2.0), n: x.len() })
 }
 
-fn product_moment(x: &[f64], y: &[f64]) -> Option<f64> {
+/// Pearson's correlation; `None` where it is not defined.
+pub(super) fn product_moment(x: &[f64], y: &[f64]) -> Option<f64> {
     if x.len() != y.len() || x.len() < 2 {
         return None;
     }
