@@ -18,8 +18,8 @@ pub use crate::{
     },
     method::{
         self, Ats, Attributor, BlockProjected, DTrak, DampingPath, DataValueEmbedding, Dropout, FactGrass, FisherKind, GradCos,
-        GradDot, Influence, KnnShapley, LoGra, Method, Random, RelatIf, Relative, Replay, RepresentationSimilarity, Representer,
-        Similarity, Space, Start, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
+        GradDot, Influence, KnnShapley, KrylovPath, LoGra, Method, Random, RelatIf, Relative, Replay, RepresentationSimilarity,
+        Representer, Similarity, Space, Start, StepCurvature, Threshold, TracIn, Trak, UnitNorm,
     },
     metric::{
         self, Brittleness, Change, ClassDetection, Lds, LooCorrelation, Metric, MislabelDetection, MixedDatasets,

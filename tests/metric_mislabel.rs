@@ -95,6 +95,14 @@ fn mislabelled_examples_are_found_and_faults_are_named() {
     let table = metric::evaluate(&methods, &[Box::new(metric.clone())], &task, &noisy, &test).unwrap();
     let mean = |row| table.column("mean").unwrap().f64().unwrap().get(row).unwrap();
     assert!(mean(0) > 0.9 && (mean(1) - 0.5).abs() < 0.3, "{table}");
+    // By as many as there are of each kind it is by all the planted ones and some others.
+    let of = |each| MislabelDetection { each, ..metric.clone() };
+    let some = metric::evaluate(&methods[..1], &[Box::new(of(Some(6))), Box::new(of(Some(1000)))], &task, &noisy, &test).unwrap();
+    let (n, by) = (some.column("n").unwrap().u32().unwrap(), some.column("mean").unwrap().f64().unwrap());
+    assert_eq!((n.get(0), n.get(1)), (Some(12), Some(60)));
+    assert!(by.get(0) > Some(0.8) && (by.get(1).unwrap() - mean(0)).abs() < 1e-9, "{some}");
+    let none = metric::evaluate(&methods[..1], &[Box::new(of(Some(0)))], &task, &noisy, &test).unwrap();
+    assert!(none.column("error").unwrap().str().unwrap().get(0).is_some_and(|e| e.contains("MislabelDetection.each")));
     let ranking = GradDot::default().fit(&task, &noisy).unwrap().self_influence().unwrap();
     let same = metric.evaluate("GradDot", &ranking, "self_influence").unwrap();
     assert_eq!(same.column("value").unwrap().f64().unwrap().get(0), Some(mean(0)));

@@ -1,6 +1,6 @@
 //! Representer values: the layer they reconstruct, its optimum by a dense Newton, and what cannot be.
 
-use ascribe::method::RepresenterValues;
+use ascribe::method::{RepresenterValues, Target};
 use ascribe::prelude::*;
 use ascribe::tch::{Device, Kind, Tensor};
 
@@ -80,6 +80,29 @@ fn train_labels_play_no_part() {
     assert!(scores(&train).equal(&scores(&train.with_labels(&wrong).unwrap())));
 }
 
+/// Fitted to the labels, the layer is the optimum for them, and wrong labels have the largest self-influence, where fitted to a model that
+/// does not believe them they have the smallest.
+#[test]
+fn fitted_to_labels_it_finds_wrong_ones() {
+    let train = dataset::flip_labels(&clusters(120, 1), 12, 0).unwrap();
+    for task in [tasks::logistic(), tasks::mlp()] {
+        let task = task.train(&tasks::trainer(), &train).unwrap().last();
+        let auc = |target, strength, normalise| {
+            let options = Representer { target, strength, normalise, ..default() };
+            let ranking = options.fit(&task, &train).unwrap().self_influence().unwrap();
+            let found = MislabelDetection::of("flipped").evaluate(&options.name(), &ranking, "self_influence").unwrap();
+            found.column("value").unwrap().f64().unwrap().get(0).unwrap()
+        };
+        for (strength, normalise) in [(0.003, false), (0.02, false), (0.003, true)] {
+            let (labels, model) = (auc(Target::Labels, strength, normalise), auc(Target::Model, strength, normalise));
+            assert!(labels > 0.9 && model < 0.4, "strength {strength}: {labels} by labels, {model} by the model");
+        }
+        let found = values(&Representer { target: Target::Labels, strength: 0.02, ..default() }, &task, &train);
+        let targets = train.targets().one_hot(3).to_kind(Kind::Double);
+        assert_close(&found.weight, &dense_newton(&found.features, &targets, 0.02), 1e-7, "optimum");
+    }
+}
+
 #[test]
 fn layers_are_found_by_their_whole_name() {
     let train = clusters(20, 1);
@@ -115,6 +138,9 @@ fn representer_says_what_it_cannot_do() {
     );
     let numbers = Dataset::new(train.inputs().shallow_clone(), train.inputs().shallow_clone()).unwrap();
     says(fit(Representer::default()).unwrap().matrix(&numbers), &["Representer explains one class label per example"]);
+    says(fit(Representer { target: Target::Labels, ..default() }).unwrap().matrix(&numbers), &["one class label per example"]);
+    let beyond = train.with_labels(&vec![3; train.len()]).unwrap();
+    says(Representer { target: Target::Labels, ..default() }.fit(&task, &beyond), &["expected labels 0 to 2", "got 3"]);
     let single = Task::new(|p: &nn::Path| Logistic::new(p, 4, 1)).with_objective(NegativeSquaredError);
     let train = Dataset::new(train.inputs().shallow_clone(), train.inputs().narrow(1, 0, 1)).unwrap();
     let single = single.train(&tasks::trainer(), &train).unwrap();

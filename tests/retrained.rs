@@ -466,3 +466,54 @@ fn an_option_is_chosen_on_one_half_and_reported_on_the_other() {
     assert!(((choosing + reported) / 2.0 - whole).abs() < 1e-9 && choosing != reported);
     says(metric::choose(&[], &truth, 0), &["at least one"]);
 }
+
+#[test]
+fn the_first_runs_are_those_of_fewer() {
+    let (train, test) = data();
+    let subsets = Subsets::fraction(&train, 0.5, 4, 3).unwrap();
+    let how = Retraining { keep_checkpoints: true, ..retraining() };
+    let both = how.run(&tasks::logistic(), &train, &test, &subsets).unwrap();
+    let one = Retraining { runs: 1, ..how }.run(&tasks::logistic(), &train, &test, &subsets).unwrap();
+    let first = both.first_runs(1).unwrap();
+    assert_close(first.tensor(), one.tensor(), 1e-5, "measurements");
+    assert_eq!((first.checkpoints().len(), both.first_runs(2).unwrap().checkpoints().len()), (4, 8));
+    let weight = |retrained: &Retrained, at: usize| retrained.checkpoints()[at].tensor("linear.weight").unwrap().shallow_clone();
+    assert_close(&weight(&first, 2), &weight(&one, 2), 1e-5, "weights of the third subset");
+    says(both.first_runs(3), &["runs", "1 to 2", "got 3"]);
+    says(both.first_runs(0), &["runs", "1 to 2", "got 0"]);
+}
+
+/// Runs with as much in common as they have of their own: the ceiling is what a method that knows the common part reaches.
+#[test]
+fn a_ceiling_is_what_the_truth_itself_would_reach() {
+    let (train, test) = (clusters(40, 1), clusters(60, 2));
+    let count = 150;
+    let subsets = Subsets::fraction(&train, 0.5, count as usize, 3).unwrap();
+    let mut state = 5u64;
+    let mut normal = |size: &[i64]| {
+        let draws = (0..size.iter().product::<i64>()).map(|_| {
+            let uniform = |state: &mut u64| {
+                *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (*state >> 11) as f64 / (1u64 << 53) as f64
+            };
+            (0..12).map(|_| uniform(&mut state)).sum::<f64>() - 6.0
+        });
+        Tensor::from_slice(&draws.collect::<Vec<f64>>()).view(size)
+    };
+    let scores = Scores::new(normal(&[60, 40]), "truth", &test, &train).unwrap();
+    let sums = subsets.masks().to_kind(Kind::Double).matmul(&scores.tensor().to_kind(Kind::Double).transpose(0, 1));
+    let spread = sums.std_dim([0i64].as_slice(), true, true);
+    let common = sums / spread;
+    let values = common.unsqueeze(1) + normal(&[count, 3, 60]);
+    let retrained = Retrained::new(values, &subsets, &test).unwrap();
+    let table = metric::ceiling(&retrained).unwrap();
+    let of = |name: &str| table.column(name).unwrap().f64().unwrap().get(0).unwrap();
+    let lds = |truth: &Retrained| metric::mean_lds(&scores, truth).unwrap().column("lds").unwrap().f64().unwrap().get(0).unwrap();
+    assert!((of("one") - lds(&retrained.first_runs(1).unwrap())).abs() < 0.03, "{table}");
+    assert!((of("all") - lds(&retrained)).abs() < 0.03, "{table}");
+    assert!(of("agreement_low") < of("agreement") && of("agreement") < of("agreement_high") && of("one") < of("all"));
+    says(metric::ceiling(&retrained.first_runs(1).unwrap()), &["at least 2 runs of 3 subsets", "1 of 150"]);
+    // Pure noise leaves nothing to reach, not NaN.
+    let noise = Retrained::new(normal(&[count, 2, 60]), &subsets, &test).unwrap();
+    assert!(metric::ceiling(&noise).unwrap().column("one").unwrap().f64().unwrap().get(0).unwrap() < 0.3);
+}

@@ -89,7 +89,7 @@ impl Default for ConjugateGradient {
 }
 
 impl ConjugateGradient {
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.iterations == 0 {
             return Err(Error::option("ConjugateGradient.iterations", "at least 1", 0));
         }
@@ -97,6 +97,23 @@ impl ConjugateGradient {
             return Err(Error::option("ConjugateGradient.tolerance", "between 0 and 1", self.tolerance));
         }
         self.damping.value("ConjugateGradient.damping", || Ok(0.0)).map(|_| ())
+    }
+
+    /// What to say where the matrix is not positive definite.
+    pub(crate) fn indefinite(&self, least: f64, damping: f64) -> Error {
+        let hint = format!(
+            "curvature {least:.3e} along a search direction is not positive: raise the damping ({damping:.3e}), train closer to a minimum, or use Matrix::GaussNewton"
+        );
+        Error::numerical("conjugate gradients", hint)
+    }
+
+    /// What to say of the largest relative residual that is left.
+    pub(crate) fn unsolved(&self, worst: f64, damping: f64) -> Error {
+        let hint = format!(
+            "a system did not converge in {} iterations (largest relative residual {worst:.2e}, tolerance {:.0e}); raise the damping ({damping:.3e}), the iterations or the tolerance, or set truncate",
+            self.iterations, self.tolerance
+        );
+        Error::numerical("conjugate gradients", hint)
     }
 
     /// λ for a matrix.

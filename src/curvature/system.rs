@@ -103,16 +103,8 @@ impl System<'_> {
         let (factor, info) = curvature.linalg_cholesky_ex(false, false);
         match info.int64_value(&[]) {
             0 => Ok(factor.cholesky_inverse(false)),
-            _ => Err(self.indefinite(curvature.linalg_eigvalsh("L").min().double_value(&[]))),
+            _ => Err(self.options.indefinite(curvature.linalg_eigvalsh("L").min().double_value(&[]), self.damping)),
         }
-    }
-
-    fn indefinite(&self, least: f64) -> Error {
-        let hint = format!(
-            "curvature {least:.3e} along a search direction is not positive: raise the damping ({:.3e}), train closer to a minimum, or use Matrix::GaussNewton",
-            self.damping
-        );
-        Error::numerical("conjugate gradients", hint)
     }
 
     /// Lengths of the residuals, `[k]`.
@@ -152,11 +144,7 @@ impl System<'_> {
         if self.options.truncate {
             return Ok(x);
         }
-        let hint = format!(
-            "a system did not converge in {} iterations (largest relative residual {worst:.2e}, tolerance {:.0e}); raise the damping ({:.3e}), the iterations or the tolerance, or set truncate",
-            self.options.iterations, self.options.tolerance, self.damping
-        );
-        Err(Error::numerical("conjugate gradients", hint))
+        Err(self.options.unsolved(worst, self.damping))
     }
 
     /// Each row in its own Krylov space; what is done is put aside and costs nothing from then on.
@@ -176,7 +164,7 @@ impl System<'_> {
             let curvature = dots(&direction, &product);
             let least = curvature.min().double_value(&[]);
             if least.is_nan() || least <= 0.0 {
-                return Err(self.indefinite(least));
+                return Err(self.options.indefinite(least, self.damping));
             }
             let step = (&square / curvature).to_kind(Kind::Float).unsqueeze(1);
             let _ = x.addcmul_(&direction, &step);

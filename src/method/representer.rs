@@ -2,10 +2,12 @@
 //! Formula: `score(z', z_i) = α_i[y'] ⟨f_i, f'⟩` with features f `[d]`, the class y' of the test example, and
 //! `α_i = −(1/2λn) ∂ℓ_i/∂φ_i` `[classes]` where Θ minimises `(1/n) Σ ℓ_i + λ‖Θ‖²`. Then `Σ_i α_i ⟨f_i, f'⟩ = Θf'`: the scores of
 //! a test example sum to its pre-activation φ'.
-//! Parts: the last linear layer without its bias, fine-tuned on the model's own probabilities; mean over the task's checkpoints.
+//! Parts: the last linear layer without its bias, fine-tuned on the model's own probabilities, or on the labels; mean over the task's
+//! checkpoints.
 //! Cost: n + m forward passes and a convex problem in classes · d unknowns; memory O((n + m) d), and min(n, d)² to precondition.
-//! Defaults: λ = 0.003 as in dattri; a layer within 1e-8 of the optimum. Misleads: explains what the model says; train labels
-//! play no part, and what is known of the layers below is only what their features say.
+//! Defaults: λ = 0.003 as in dattri; a layer within 1e-8 of the optimum. Misleads: fitted to the model it explains what the model says, train
+//! labels play no part, and a label that the model does not believe has the *smallest* self-influence; what is known of the layers below is
+//! only what their features say.
 //! Reference: Yeh et al. 2018, theorem 3.1 (arXiv 1811.09720). dattri divides α by n twice.
 
 mod softmax_regression;
@@ -47,13 +49,39 @@ pub struct Representer {
     pub iterations: usize,
     /// Divide features by their length.
     pub normalise: bool,
+    /// What the fine-tuned layer is fitted to.
+    pub target: Target,
     /// The whole name of the linear layer that gives the logits (`blocks.1.head`); the last linear layer if not given.
     pub layer: Option<String>,
 }
 
+/// What the last layer of [`Representer`] is fitted to.
+///
+/// ```
+/// use ascribe::prelude::*;
+/// use ascribe::method::Target;
+/// let noisy = dataset::flip_labels(&dataset::digits()?.head(400)?, 40, 0)?;
+/// let task = Task::new(|p: &nn::Path| Logistic::new(p, 64, 10)).train(&Trainer { epochs: 5, ..default() }, &noisy)?;
+/// let auc = |target| {
+///     let ranking = Representer { target, ..default() }.fit(&task, &noisy)?.self_influence()?;
+///     let found = MislabelDetection::of("flipped").evaluate("representer", &ranking, "self_influence")?;
+///     Ok::<f64, Error>(found.column("value")?.f64()?.get(0).unwrap_or_default())
+/// };
+/// assert!(auc(Target::Labels)? > 0.9 && auc(Target::Model)? < 0.5);
+/// # Ok::<(), ascribe::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// The model's probabilities: `α_i ∝ p_i − softmax(Θ f_i)`, what each example does for what the model says.
+    #[default]
+    Model,
+    /// The train labels: `α_i ∝ 1[y_i] − softmax(Θ f_i)`, large for the label that the others speak against.
+    Labels,
+}
+
 impl Default for Representer {
     fn default() -> Representer {
-        Representer { strength: 0.003, tolerance: 1e-8, iterations: 100, normalise: false, layer: None }
+        Representer { strength: 0.003, tolerance: 1e-8, iterations: 100, normalise: false, target: Target::Model, layer: None }
     }
 }
 
@@ -76,7 +104,12 @@ pub struct RepresenterValues {
 
 impl Method for Representer {
     fn name(&self) -> String {
-        if self.normalise { "Representer (unit features)".into() } else { "Representer".into() }
+        match (self.target, self.normalise) {
+            (Target::Model, false) => "Representer".into(),
+            (Target::Model, true) => "Representer (unit features)".into(),
+            (Target::Labels, false) => "Representer (labels)".into(),
+            (Target::Labels, true) => "Representer (labels, unit features)".into(),
+        }
     }
 
     fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
@@ -118,7 +151,13 @@ impl Representer {
         snapshot.check(train, snapshot.measurement(Of::Objective))?;
         guarded(|| {
             let Head { features, outputs, weight } = self.head(snapshot, train)?;
-            let targets = outputs.softmax(-1, Kind::Double);
+            let targets = match self.target {
+                Target::Model => outputs.softmax(-1, Kind::Double),
+                Target::Labels => {
+                    let classes = outputs.size()[1];
+                    explained(train, classes)?.one_hot(classes).to_kind(Kind::Double)
+                }
+            };
             let problem = Problem { features, targets, strength: self.strength };
             let Solution { weight, slopes, gradient, error, iterations } =
                 problem.solve(&weight, self.tolerance, self.iterations)?;
@@ -184,14 +223,17 @@ struct Fitted {
 }
 
 impl Fitted {
-    /// The classes that are explained, `[n]`.
     fn classes(&self, data: &Dataset) -> Result<Tensor> {
-        let labels = data.labels().ok_or_else(|| Error::data(data.name(), "Representer explains one class label per example"))?;
-        let known = self.points[0].1.values.size()[1];
-        match labels.iter().find(|&&label| label >= known) {
-            Some(label) => Err(Error::data(data.name(), format!("expected labels 0 to {}, got {label}", known - 1))),
-            None => Ok(Tensor::from_slice(&labels)),
-        }
+        explained(data, self.points[0].1.values.size()[1])
+    }
+}
+
+/// The class of each example, `[n]`, of so many.
+fn explained(data: &Dataset, classes: i64) -> Result<Tensor> {
+    let labels = data.labels().ok_or_else(|| Error::data(data.name(), "Representer explains one class label per example"))?;
+    match labels.iter().find(|&&label| label >= classes) {
+        Some(label) => Err(Error::data(data.name(), format!("expected labels 0 to {}, got {label}", classes - 1))),
+        None => Ok(Tensor::from_slice(&labels)),
     }
 }
 

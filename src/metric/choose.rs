@@ -1,9 +1,9 @@
 use polars::df;
 use polars::prelude::DataFrame;
 
+use super::evaluate::two_halves;
 use super::lds::Compared;
 use crate::error::{Error, Result};
-use crate::random::{self, Purpose};
 use crate::retrain::Retrained;
 use crate::scores::Scores;
 
@@ -12,7 +12,7 @@ use crate::scores::Scores;
 /// An option that is chosen and reported on the same examples looks better than it is: `oracle` marks the one that papers report.
 /// One row per option: `option`, `choosing` (mean LDS on the half that chooses), `reported`, `reported_low`, `reported_high` (on the
 /// other half, intervals as in [`mean_lds`](super::mean_lds)), `honest` (whether it is best on the first half) and `oracle` (whether
-/// it is best on the second). The halves are a function of the seed.
+/// it is best on the second). The halves are a function of the seed. [`grid`](super::grid()) does the same for any metric, and keeps one row.
 ///
 /// Errors: those of [`lds`](super::lds); [`Error::Data`] for no option or fewer than two test examples.
 ///
@@ -39,14 +39,13 @@ pub fn choose(options: &[(&str, Scores)], retrained: &Retrained, seed: u64) -> R
             format!("expected at least 2 test examples, a half to choose on and one to report, got {m}"),
         ));
     }
-    let order = random::permutation(m, seed, Purpose::Split, 0);
-    let (first, second) = order.split_at(m / 2);
+    let [first, second] = two_halves(m, seed);
     let (mut choosing, mut reported) = (Vec::new(), Vec::new());
     for (_, scores) in options {
         let compared = Compared::new(scores, retrained)?;
-        let found: Vec<f64> = compared.select(first).correlations().into_iter().flatten().collect();
+        let found: Vec<f64> = compared.select(&first).correlations().into_iter().flatten().collect();
         choosing.push((!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64));
-        reported.push(compared.select(second).mean().0);
+        reported.push(compared.select(&second).mean().0);
     }
     let means: Vec<Option<f64>> = reported.iter().map(|e| e.map(|e| e.mean)).collect();
     Ok(df!(

@@ -11,6 +11,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::frame::column;
 use crate::method::{Attributor, Method};
+use crate::random::{self, Purpose};
 use crate::scores::Scores;
 use crate::statistics::Estimate;
 use crate::task::Task;
@@ -61,6 +62,20 @@ pub trait Metric {
 
     /// One number with its 95 % interval; `None` where it is not defined, as the correlation of a constant.
     fn estimate(&self, trial: &Trial<'_>) -> Result<Option<Estimate>>;
+
+    /// The same on two random halves of what the mean is over, a function of the seed; `None` where it is not defined on both, or the
+    /// metric has no halves. [`grid`](super::grid()) chooses an option on the first and reports it on the second.
+    fn halves(&self, trial: &Trial<'_>, seed: u64) -> Result<Option<[Estimate; 2]>> {
+        let _ = (trial, seed);
+        Ok(None)
+    }
+}
+
+/// Positions `0..n` in two random halves; the second is the larger of an odd number.
+pub(super) fn two_halves(n: usize, seed: u64) -> [Vec<usize>; 2] {
+    let order = random::permutation(n, seed, Purpose::Split, 0);
+    let (first, second) = order.split_at(n / 2);
+    [first.to_vec(), second.to_vec()]
 }
 
 /// Several methods on the same work, each fitted and scored once and judged by several metrics: what each costs and what it is worth.

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::correlation::floats;
 use super::each::each;
-use super::evaluate::{Metric, Trial};
+use super::evaluate::{Metric, Trial, two_halves};
 use crate::error::{Error, Result, guarded};
 use crate::retrain::Retrained;
 use crate::scores::Scores;
@@ -122,6 +122,13 @@ impl Metric for Lds {
     /// The mean and interval of [`mean_lds`].
     fn estimate(&self, trial: &Trial<'_>) -> Result<Option<Estimate>> {
         Ok(Compared::new(trial.scores, &self.retrained)?.mean().0)
+    }
+
+    /// Of the test examples.
+    fn halves(&self, trial: &Trial<'_>, seed: u64) -> Result<Option<[Estimate; 2]>> {
+        let compared = Compared::new(trial.scores, &self.retrained)?;
+        let [first, second] = two_halves(self.retrained.n_test(), seed).map(|half| compared.select(&half).mean().0);
+        Ok(first.zip(second).map(|(first, second)| [first, second]))
     }
 }
 

@@ -2,7 +2,7 @@ use polars::prelude::DataFrame;
 use tch::{Kind, Tensor};
 
 use super::each::each;
-use super::evaluate::{Metric, Trial};
+use super::evaluate::{Metric, Trial, two_halves};
 use crate::error::{Error, Result, guarded};
 use crate::retrain::Retrained;
 use crate::scores::Scores;
@@ -110,5 +110,15 @@ impl Metric for LooCorrelation {
     fn estimate(&self, trial: &Trial<'_>) -> Result<Option<Estimate>> {
         let found: Vec<f64> = self.correlations(trial.scores)?.into_iter().flatten().collect();
         Ok(bootstrap_mean(&found, RESAMPLES, 0))
+    }
+
+    /// Of the test examples.
+    fn halves(&self, trial: &Trial<'_>, seed: u64) -> Result<Option<[Estimate; 2]>> {
+        let found = self.correlations(trial.scores)?;
+        let [first, second] = two_halves(found.len(), seed).map(|half| {
+            let some: Vec<f64> = half.into_iter().filter_map(|at| found[at]).collect();
+            bootstrap_mean(&some, RESAMPLES, 0)
+        });
+        Ok(first.zip(second).map(|(first, second)| [first, second]))
     }
 }

@@ -1,14 +1,17 @@
 use polars::df;
 use polars::prelude::{DataFrame, DataType};
+use tch::Kind;
 
-use super::evaluate::{Metric, Trial};
-use crate::error::{Error, Result};
+use super::evaluate::{Metric, Trial, two_halves};
+use crate::error::{Error, Result, guarded};
 use crate::frame::column;
+use crate::random::{self, Purpose};
 use crate::statistics::{self, Estimate, average_precision};
 
 /// Do planted wrong labels get the largest self-influence?
 ///
 /// The area under the receiver operating characteristic of a ranking of the train examples, by self-influence or any other number.
+/// Where self-influence is dear, a sample of the train examples will do: see `each`.
 /// Misleads: a planted fault is an easy one, an honest mistake lies between classes.
 ///
 /// ```
@@ -22,12 +25,32 @@ use crate::statistics::{self, Estimate, average_precision};
 pub struct MislabelDetection {
     /// The boolean metadata column of the train examples that marks the planted ones.
     pub planted: String,
+    /// Judge a method by so many random planted examples and as many others, by [`own_scores`](crate::method::Attributor::own_scores): for a
+    /// task that measures its objective, their self-influence. All train examples if not given.
+    pub each: Option<usize>,
 }
 
 impl MislabelDetection {
     /// For examples marked by this column.
     pub fn of(planted: impl Into<String>) -> MislabelDetection {
-        MislabelDetection { planted: planted.into() }
+        MislabelDetection { planted: planted.into(), each: None }
+    }
+
+    /// The numbers to rank by, and which are planted.
+    fn judged(&self, trial: &Trial<'_>) -> Result<(Vec<f64>, Vec<bool>)> {
+        let Some(each) = self.each else {
+            return marked(&trial.fitted.self_influence()?, "self_influence", &self.planted);
+        };
+        if each == 0 {
+            return Err(Error::option("MislabelDetection.each", "at least 1", each));
+        }
+        let planted = flags(trial.train.frame(), &self.planted)?;
+        let order = random::permutation(planted.len(), 0, Purpose::Subset, u64::MAX);
+        let kind = |wanted: bool| order.iter().copied().filter(|&at| planted[at] == wanted).take(each).collect::<Vec<_>>();
+        let chosen = [kind(true), kind(false)].concat();
+        let scores = trial.fitted.own_scores(&trial.train.select(&chosen)?)?;
+        let scores = guarded(|| Ok(Vec::<f64>::try_from(&scores.to_kind(Kind::Double))?))?;
+        Ok((scores, chosen.iter().map(|&at| planted[at]).collect()))
     }
 
     /// Two rows, area under the curve and average precision, of a table with the planted column and a column of scores, larger = more
@@ -58,8 +81,18 @@ impl Metric for MislabelDetection {
 
     /// By self-influence, with DeLong's interval.
     fn estimate(&self, trial: &Trial<'_>) -> Result<Option<Estimate>> {
-        let (scores, planted) = marked(&trial.fitted.self_influence()?, "self_influence", &self.planted)?;
+        let (scores, planted) = self.judged(trial)?;
         Ok(statistics::auc(&scores, &planted))
+    }
+
+    /// Of the train examples that are judged.
+    fn halves(&self, trial: &Trial<'_>, seed: u64) -> Result<Option<[Estimate; 2]>> {
+        let (scores, planted) = self.judged(trial)?;
+        let [first, second] = two_halves(scores.len(), seed).map(|half| {
+            let (scores, planted): (Vec<f64>, Vec<bool>) = half.into_iter().map(|at| (scores[at], planted[at])).unzip();
+            statistics::auc(&scores, &planted)
+        });
+        Ok(first.zip(second).map(|(first, second)| [first, second]))
     }
 }
 

@@ -82,7 +82,10 @@ impl Posterior {
         let [_, _, _, p] = self.tested(Test::T)?;
         let known: Vec<f64> = p.into_iter().filter(|p| !p.is_nan()).collect();
         match known.is_empty() {
-            true => Err(Error::data(format!("posterior of {}", self.method()), "all runs give the same scores, so that nothing is noise")),
+            true => Err(Error::data(
+                format!("posterior of {}", self.method()),
+                "all runs give the same scores, so that nothing is noise",
+            )),
             false => Ok(Effects::of(&known, runs)),
         }
     }
@@ -102,7 +105,8 @@ impl Effects {
         let size = |at: usize| least * (most / least).powf(at as f64 / (SIZES - 1) as f64);
         let sizes: Vec<f64> = std::iter::once(0.0).chain((0..SIZES).map(size)).collect();
         // Upper ends of bins of p-values: by powers of ten from far out, then evenly.
-        let ends: Vec<f64> = (0..24).map(|at| 10f64.powf(-13.0 + at as f64 / 2.0)).chain((1..20).map(|at| f64::from(at) / 20.0)).collect();
+        let ends: Vec<f64> =
+            (0..24).map(|at| 10f64.powf(-13.0 + at as f64 / 2.0)).chain((1..20).map(|at| f64::from(at) / 20.0)).collect();
         let mut ends: Vec<f64> = ends.into_iter().filter(|end| *end < 0.999).chain([1.0]).collect();
         ends.sort_unstable_by(f64::total_cmp);
         ends.dedup();
@@ -122,7 +126,9 @@ impl Effects {
             let mut next = vec![0.0; sizes.len()];
             for (bin, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0.0) {
                 let all: f64 = shares.iter().zip(&chances).map(|(share, chances)| share * chances[bin]).sum();
-                let add = |((next, share), chances): ((&mut f64, &f64), &Vec<f64>)| *next += count * share * chances[bin] / all.max(1e-300);
+                let add = |((next, share), chances): ((&mut f64, &f64), &Vec<f64>)| {
+                    *next += count * share * chances[bin] / all.max(1e-300)
+                };
                 next.iter_mut().zip(&shares).zip(&chances).for_each(add);
             }
             let sum: f64 = next.iter().sum();

@@ -157,6 +157,20 @@ impl Retrained {
         Ok(head)
     }
 
+    /// The first so many runs of every subset only.
+    ///
+    /// Errors: [`Error::Data`] unless there are as many, and at least one.
+    pub fn first_runs(&self, runs: usize) -> Result<Retrained> {
+        let all = self.runs();
+        if runs == 0 || runs > all {
+            return Err(Error::data("runs", format!("expected 1 to {all}, got {runs}")));
+        }
+        let mut first = self.clone();
+        first.values = guarded(|| Ok(self.values.narrow(1, 0, runs as i64).contiguous()))?;
+        first.checkpoints = self.checkpoints.chunks(all).flat_map(|subset| subset[..runs].iter().cloned()).collect();
+        Ok(first)
+    }
+
     /// One row per subset, run and test example. Columns: `subset` (its number), `run`, `test` (example id), `value`.
     pub fn frame(&self) -> Result<DataFrame> {
         let tests: Vec<u32> = column(&self.test, "example")?.u32()?.into_no_null_iter().collect();

@@ -57,6 +57,11 @@ impl Scores {
         Side { frame: &self.test, digests: &self.about.test_digests }.check("scores", "test", test)
     }
 
+    /// An error unless the columns are about these examples.
+    pub(crate) fn check_train(&self, train: &Dataset) -> Result<()> {
+        Side { frame: &self.train, digests: &self.about.train_digests }.check("scores", "train", train)
+    }
+
     /// These scores at the rows and columns of `truth`, matched by example id, whatever their order: `[truth tests, truth trains]`.
     ///
     /// Errors: [`Error::Data`] naming an example of the truth that is not here, or examples that share ids but not their inputs or

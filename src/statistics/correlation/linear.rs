@@ -50,6 +50,7 @@ pub(super) fn ranked(value: f64, n: usize, given: usize) -> Correlation {
     Correlation { value, interval: interval(value, left, 1.0 + value * value / 2.0), p: p_of_correlation(value, left), n }
 }
 
+/// Pearson's correlation; `None` where it is not defined.
 pub(super) fn product_moment(x: &[f64], y: &[f64]) -> Option<f64> {
     if x.len() != y.len() || x.len() < 2 {
         return None;
