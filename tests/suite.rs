@@ -1,6 +1,7 @@
 //! One test binary: laws over every method, oracles, goldens from peers, bad input.
 
 mod bad_input;
+mod data_shapley;
 mod data_value_embedding;
 mod dataset;
 mod display;
@@ -29,6 +30,7 @@ mod readme;
 mod representer;
 mod retrain;
 mod retrained;
+mod shards;
 mod solvers;
 mod stack;
 mod statistics;
