@@ -25,10 +25,11 @@ pub(crate) fn write_aside(path: &Path, write: impl FnOnce(&mut BufWriter<File>) 
     })
 }
 
-/// The temporary sibling of a file.
+/// The temporary sibling of a file, another for each process and thread: several may write the same.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
+    let thread: String = format!("{:?}", std::thread::current().id()).chars().filter(char::is_ascii_digit).collect();
+    name.push(format!(".{}-{thread}.tmp", std::process::id()));
     path.with_file_name(name)
 }
 

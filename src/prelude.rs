@@ -43,7 +43,7 @@ pub use crate::{
     statistics,
     store::{Kept, Recording, Shard, Store},
     task::Task,
-    train::{Keep, Optimizer, Schedule, Trainer},
+    train::{Keep, Optimizer, Order, Schedule, Trainer},
 };
 #[doc(no_inline)]
 pub use polars::prelude::{DataFrame, NamedFrom, Series};

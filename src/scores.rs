@@ -88,6 +88,20 @@ impl Scores {
         &self.about.method
     }
 
+    /// The same scores under another name of the method, for tables and figures.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let (train, test) = dataset::digits()?.split(30, 2, 0)?;
+    /// let scores = Scores::new(Tensor::from_slice(&[0f32; 60]).view([2, 30]), "GradDot", &test, &train)?;
+    /// assert_eq!(scores.named("GradDot, five networks").method(), "GradDot, five networks");
+    /// # Ok::<(), ascribe::Error>(())
+    /// ```
+    pub fn named(mut self, method: impl Into<String>) -> Scores {
+        self.about.method = method.into();
+        self
+    }
+
     /// Number of test examples (rows).
     pub fn n_test(&self) -> usize {
         self.test.height()

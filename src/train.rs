@@ -3,9 +3,11 @@
 mod learner;
 mod memory;
 mod optimizer;
+mod order;
 mod schedule;
 
 pub use optimizer::Optimizer;
+pub use order::Order;
 pub use schedule::Schedule;
 
 pub(crate) use learner::{Learner, stacks};
@@ -18,7 +20,6 @@ use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
-use crate::random::{self, Purpose};
 use crate::snapshot::Snapshot;
 use crate::task::Task;
 
@@ -66,6 +67,9 @@ pub struct Trainer {
     pub keep: Keep,
     /// Whether checkpoints remember what the optimiser does, for [`Ats`](crate::method::Ats); they are three times as large with Adam.
     pub keep_optimizer: bool,
+    /// In which order an epoch sees the examples.
+    #[serde(skip_serializing_if = "Order::is_default")] // notes of before have none
+    pub order: Order,
     /// Initial weights, batch order and dropout.
     pub seed: u64,
     /// Seeds of the first runs of a task, where they are not to follow from `seed`: to repeat a published ensemble.
@@ -100,6 +104,7 @@ impl Default for Trainer {
             schedule: Schedule::Constant,
             keep: Keep::Last,
             keep_optimizer: false,
+            order: Order::Shuffled,
             seed: 0,
             seeds: Vec::new(),
             order_seed: None,
@@ -179,30 +184,31 @@ impl Trainer {
         let n = positions.first().map_or(0, Vec::len);
         let total = self.steps(n);
         let networks = learner.seeds().len() as i64;
-        let mut state = optimizer::State::new(&self.optimizer, learner.parameters());
+        let mut state = optimizer::State::new(&self.optimizer, learner.moved());
         let mut kept: Vec<Vec<Checkpoint>> = positions.iter().map(|_| Vec::new()).collect();
+        let ids = train.examples();
         let mut step = 0;
         for epoch in 1..=self.epochs {
-            let seeds = learner.seeds().iter().map(|&seed| self.order_seed.unwrap_or(seed));
-            let order: Vec<i64> = (seeds.zip(positions))
-                .flat_map(|(seed, own)| random::permutation(n, seed, Purpose::Order, epoch as u64).into_iter().map(|at| own[at]))
+            let own = learner.seeds().iter().zip(positions);
+            let order: Vec<i64> = own
+                .flat_map(|(&seed, positions)| self.order.of(positions, &ids, self.order_seed.unwrap_or(seed), epoch))
                 .collect();
             let order = Tensor::from_slice(&order).view([networks, n as i64]);
             let mut rate = 0.0;
-            let mut sum = Tensor::zeros([networks], (Kind::Double, order.device()));
+            let mut losses = Vec::new();
             for batch in order.split(self.batch_size as i64, 1) {
                 rate = self.learning_rate * self.schedule.factor(step, total);
                 let batch = batch.reshape([-1]);
                 let (inputs, targets) = (train.inputs().index_select(0, &batch), train.targets().index_select(0, &batch));
                 let outputs = learner.outputs(&inputs, step);
                 let weights = watch(&Step { epoch, batch: &batch, rate, snapshot: learner.network(), outputs: &outputs })?;
-                let losses = learner.losses(&outputs, &targets, weights.as_ref()); // [networks]
-                let gradients = learner.gradients(&losses.sum(None::<Kind>))?;
-                state.step(learner.parameters(), &gradients, rate);
-                sum += losses.detach();
+                let loss = learner.loss(&outputs, &targets, weights.as_ref());
+                let gradients = learner.gradients(&loss)?;
+                state.step(learner.moved(), &gradients, rate);
+                losses.push(loss.detach());
                 step += 1;
             }
-            let sum = sum.sum(None::<Kind>).double_value(&[]);
+            let sum = Tensor::stack(&losses, 0).sum(Kind::Double).double_value(&[]);
             if !sum.is_finite() {
                 let hint = format!("the loss became {sum} in epoch {epoch}; lower the learning rate ({})", self.learning_rate);
                 return Err(Error::numerical("training", hint));
@@ -210,9 +216,7 @@ impl Trainer {
             if self.keeps(epoch) {
                 for (network, kept) in kept.iter_mut().enumerate() {
                     let checkpoint = Checkpoint::new(0, step, rate, learner.named_tensors(network));
-                    let memory = self
-                        .keep_optimizer
-                        .then(|| state.memory(learner.network().layout().entries(), learner.of_network(network)));
+                    let memory = self.keep_optimizer.then(|| state.memory(|moved| learner.named(moved, network)));
                     kept.push(checkpoint.with_memory(memory));
                 }
             }

@@ -203,6 +203,36 @@ fn a_curve_has_a_line_and_a_name_per_group() -> Result<()> {
 }
 
 #[test]
+fn a_logarithmic_axis_has_equal_factors_equally_far_apart() -> Result<()> {
+    let powers = |factor: f64| Column::new("k".into(), (0..5).map(|power| factor.powi(power)).collect::<Vec<f64>>());
+    let frame = DataFrame::new(5, vec![powers(10.0), powers(3.0).with_name("y".into())])?;
+    let svg = Curve { log_x: true, log_y: true, ..default() }.draw(&frame, "k", "y", None)?.svg().to_string();
+    assert!(
+        ["1", "10", "100", "1000"].iter().all(|tick| svg.contains(&format!("\n{tick}\n")) || svg.contains(&format!(">{tick}<"))),
+        "{svg}"
+    );
+    // The line is straight: its five points have equal steps on both axes.
+    let points = svg.split("stroke-width=\"8\" points=\"").nth(1).unwrap().split('"').next().unwrap();
+    let points: Vec<(f64, f64)> = points
+        .split_whitespace()
+        .map(|pair| pair.split_once(',').unwrap())
+        .map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()))
+        .collect();
+    assert_eq!(points.len(), 5);
+    for three in points.windows(3) {
+        let bend = (three[0].0 - 2.0 * three[1].0 + three[2].0).abs() + (three[0].1 - 2.0 * three[1].1 + three[2].1).abs();
+        assert!(bend <= 4.0, "{points:?}");
+    }
+    let zero = DataFrame::new(2, vec![Column::new("x".into(), [0.0, 1.0])])?;
+    assert!(
+        message(Curve { log_x: true, ..default() }.draw(&zero, "x", "x", None))
+            .contains("positive numbers on a logarithmic axis")
+    );
+    assert!(message(Curve { log_x: true, diagonal: true, ..default() }.draw(&frame, "k", "y", None)).contains("Curve.diagonal"));
+    Ok(())
+}
+
+#[test]
 fn a_curve_refuses_bad_columns() -> Result<()> {
     let frame = found();
     assert_eq!(message(plot::curve(&frame, "shore", "found", None)), "data column shore: expected one of share, found, method");

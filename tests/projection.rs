@@ -156,6 +156,23 @@ fn the_map_does_not_depend_on_how_it_is_used() {
     }
 }
 
+/// Few coordinates are taken from the factors of a layer, many from its formed gradient: the same numbers.
+#[test]
+fn a_mask_reads_factors_as_it_reads_rows() {
+    for (network, snapshot, gradients) in networks() {
+        let (dense, p) = (gradients.dense().unwrap(), snapshot.layout().p());
+        for dim in [1, 2, 5, p / 4, p / 2, p - 1, p] {
+            let kinds: [Box<dyn Projection>; 2] =
+                [Box::new(RandomMask { dim: dim.max(1), seed: 3 }), Box::new(Grass { dim: dim.max(1), multiplier: 1, seed: 3 })];
+            for kind in kinds {
+                let projector = kind.fit(snapshot.layout(), 0).unwrap();
+                let what = format!("{} on {network}", kind.name());
+                assert_close(&projector.project(&gradients).unwrap(), &projector.rows(&dense).unwrap(), 1e-5, &what);
+            }
+        }
+    }
+}
+
 /// Large enough for several threads and several blocks of draws.
 #[test]
 fn threads_change_nothing() {

@@ -177,6 +177,8 @@ fn what_subsets_refuse() {
         Subsets::from_masks(&train, &Tensor::zeros([2, 9], (Kind::Float, ascribe::tch::Device::Cpu))),
         &["given 0", "at least one example"],
     );
+    says(Subsets::from_masks(&train, &Tensor::full([2, 9], f64::NAN, (Kind::Float, Device::Cpu))), &["masks", "got NaN"]);
+    says(Subsets::everything(&train, 0), &["at least one subset"]);
     let regression = Dataset::new(train.inputs().copy(), train.inputs().copy()).unwrap();
     says(Subsets::stratified(&regression, 0.5, 2, 0), &["class label"]);
 }

@@ -1,5 +1,6 @@
 //! Gradients of one number per example, a block per layer, factored where the tape allows.
 
+mod at;
 mod block;
 mod compute;
 mod function;

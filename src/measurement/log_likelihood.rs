@@ -1,4 +1,4 @@
-use tch::{Kind, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
 use super::class::{check_classes, ones, pick, sum_counted};
 use super::{IGNORED, Measurement};
@@ -13,7 +13,12 @@ pub struct LogLikelihood;
 
 impl Measurement for LogLikelihood {
     fn measure(&self, outputs: &Tensor, targets: &Tensor) -> Tensor {
-        sum_counted(&pick(&outputs.log_softmax(-1, None::<Kind>), targets), targets)
+        let logs = outputs.log_softmax(-1, None::<Kind>);
+        match logs.dim() {
+            // The same in one operation.
+            2 if targets.kind() == Kind::Int64 => -logs.g_nll_loss(targets, None::<&Tensor>, Reduction::None, IGNORED),
+            _ => sum_counted(&pick(&logs, targets), targets),
+        }
     }
 
     /// Inverts the distribution function: the first class whose cumulative probability exceeds the uniform number.

@@ -10,8 +10,7 @@
 //! dropped features grow by 1/(1 − p).
 //! Reference: Deng et al. 2024, dropout ensembles (arXiv 2405.17293).
 
-use tch::Tensor;
-
+use super::wrapped::{Rescaling, Wrapped};
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
@@ -89,7 +88,7 @@ impl Method for Dropout {
     fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
         self.check()?;
         let inner = self.method.fit(&self.members(task, train)?, train)?;
-        Ok(Box::new(Fitted { name: self.name(), inner }))
+        Ok(Box::new(Wrapped { name: self.name(), inner, rescaling: Rescaling::Nothing }))
     }
 
     fn has_own_scores(&self) -> bool {
@@ -97,49 +96,9 @@ impl Method for Dropout {
     }
 }
 
-/// The inner method over the members, under the ensemble's name.
-struct Fitted {
-    name: String,
-    inner: Box<dyn Attributor>,
-}
-
-impl Attributor for Fitted {
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-
-    fn train(&self) -> &Dataset {
-        self.inner.train()
-    }
-
-    fn matrix(&self, test: &Dataset) -> Result<Tensor> {
-        self.inner.matrix(test)
-    }
-
-    fn self_scores(&self) -> Result<Tensor> {
-        self.inner.self_scores()
-    }
-
-    fn own_scores(&self, data: &Dataset) -> Result<Tensor> {
-        self.inner.own_scores(data)
-    }
-
-    fn self_lengths(&self) -> Result<Tensor> {
-        self.inner.self_lengths()
-    }
-
-    fn train_lengths(&self) -> Result<Tensor> {
-        self.inner.train_lengths()
-    }
-
-    fn together(&self, test: &Dataset) -> Result<Tensor> {
-        self.inner.together(test)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tch::{Kind, nn};
+    use tch::{Kind, Tensor, nn};
 
     use crate::prelude::*;
     use crate::random::{Purpose, uniform};

@@ -23,6 +23,7 @@ mod scoring;
 mod trac_in;
 mod trak;
 mod unit_norm;
+mod wrapped;
 
 pub use ats::{Ats, Start};
 pub use block_projected::{BlockProjected, FisherKind};
@@ -97,7 +98,7 @@ pub trait Attributor {
     /// What divides the columns of [`UnitNorm`], `[n_train]`: the root of `self_scores`, unless the method multiplies each column by
     /// a number of its own, which a cosine must not see.
     fn self_lengths(&self) -> Result<Tensor> {
-        relat_if::root(&self.self_scores()?)
+        wrapped::root(&self.self_scores()?)
     }
 
     /// Length of the change of the parameters that each train example stands for, `‖P ∇o(z)‖`, `[n_train]`: what divides the

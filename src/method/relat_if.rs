@@ -7,11 +7,11 @@
 //! Reference: Barshan et al. 2020, equations 6 and 7 (arXiv 2003.11630).
 
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
 
+use super::wrapped::{Rescaling, Wrapped, reciprocal, root};
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
-use crate::error::{Result, guarded};
+use crate::error::Result;
 use crate::task::Task;
 
 /// What the change that an example makes is measured by.
@@ -64,52 +64,10 @@ impl Method for RelatIf {
             Relative::Loss => root(&inner.self_scores()?)?,
             Relative::Parameters => inner.train_lengths()?,
         };
-        Ok(Box::new(Fitted { name: self.name(), inner, factors: reciprocal(&lengths)? }))
+        Ok(Box::new(Wrapped { name: self.name(), inner, rescaling: Rescaling::Columns(reciprocal(&lengths)?) }))
     }
 
     fn has_own_scores(&self) -> bool {
         false
-    }
-}
-
-/// Square roots; what rounding has made negative counts as zero.
-pub(super) fn root(squares: &Tensor) -> Result<Tensor> {
-    guarded(|| Ok(squares.clamp_min(0.0).sqrt()))
-}
-
-/// `1/x`, and 0 where x is 0 or its inverse overflows: what has no length has no scores either.
-pub(super) fn reciprocal(lengths: &Tensor) -> Result<Tensor> {
-    guarded(|| Ok(lengths.reciprocal().where_scalarother(&lengths.ge(f64::from(f32::MIN_POSITIVE)), 0.0)))
-}
-
-struct Fitted {
-    name: String,
-    inner: Box<dyn Attributor>,
-    /// One for each train example.
-    factors: Tensor,
-}
-
-impl Attributor for Fitted {
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-
-    fn train(&self) -> &Dataset {
-        self.inner.train()
-    }
-
-    fn matrix(&self, test: &Dataset) -> Result<Tensor> {
-        let matrix = self.inner.matrix(test)?;
-        guarded(|| Ok(matrix * &self.factors))
-    }
-
-    fn self_scores(&self) -> Result<Tensor> {
-        let scores = self.inner.self_scores()?;
-        guarded(|| Ok(scores * &self.factors))
-    }
-
-    fn together(&self, test: &Dataset) -> Result<Tensor> {
-        let sums = self.inner.together(test)?;
-        guarded(|| Ok(sums * &self.factors))
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tch::{Device, Kind, Tensor};
 
 use super::Attributor;
-use super::relat_if::reciprocal;
+use super::wrapped::reciprocal;
 use crate::curvature::Preconditioner;
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};

@@ -8,12 +8,10 @@
 //! example has no scores at all.
 //! Reference: Chang et al. 2024 for preconditioned gradients (arXiv 2410.17413); `GradCos` is the plain case.
 
-use tch::Tensor;
-
-use super::relat_if::{reciprocal, root};
+use super::wrapped::{Rescaling, Wrapped, reciprocal};
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
-use crate::error::{Error, Result, guarded};
+use crate::error::{Error, Result};
 use crate::task::Task;
 
 /// Cosines in the geometry of a method.
@@ -50,48 +48,10 @@ impl Method for UnitNorm {
         }
         let inner = self.method.fit(task, train)?;
         let factors = reciprocal(&inner.self_lengths()?)?;
-        Ok(Box::new(Fitted { name: self.name(), inner, factors }))
+        Ok(Box::new(Wrapped { name: self.name(), inner, rescaling: Rescaling::Cosine(factors) }))
     }
 
     fn has_own_scores(&self) -> bool {
         self.method.has_own_scores()
-    }
-}
-
-struct Fitted {
-    name: String,
-    inner: Box<dyn Attributor>,
-    /// One for each train example.
-    factors: Tensor,
-}
-
-impl Fitted {
-    fn rows(&self, data: &Dataset) -> Result<Tensor> {
-        reciprocal(&root(&self.inner.own_scores(data)?)?)
-    }
-}
-
-impl Attributor for Fitted {
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-
-    fn train(&self) -> &Dataset {
-        self.inner.train()
-    }
-
-    fn matrix(&self, test: &Dataset) -> Result<Tensor> {
-        let (matrix, rows) = (self.inner.matrix(test)?, self.rows(test)?);
-        guarded(|| Ok(matrix * &self.factors * rows.unsqueeze(1)))
-    }
-
-    fn self_scores(&self) -> Result<Tensor> {
-        let scores = self.inner.self_scores()?;
-        guarded(|| Ok(scores.sign() * self.factors.sign()))
-    }
-
-    fn own_scores(&self, data: &Dataset) -> Result<Tensor> {
-        let (scores, rows) = (self.inner.own_scores(data)?, self.rows(data)?);
-        guarded(|| Ok(scores * rows.square()))
     }
 }

@@ -18,6 +18,7 @@ use crate::retrain::{Retraining, Subsets};
 use crate::scores::Scores;
 use crate::statistics::{Estimate, bootstrap_mean};
 use crate::task::Task;
+use crate::train::{Order, Trainer};
 
 /// What is done to the highest-ranked train examples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +36,8 @@ pub enum Change {
 /// Formula: the smallest `k` for which most of `runs` networks, trained without the first `k` (or with them mislabelled), get the test
 /// example wrong; a tie is wrong.
 /// Parts: bisection over `k` in `0..=pool`, to `pool / 2^steps` examples; all test examples and methods search side by side, every
-/// network is trained once, and all start from the same `runs` initial weights.
+/// network is trained once. Common random numbers: all start from the same `runs` initial weights, and see what they have in common in
+/// the same order (whatever `retraining.trainer.order` says, it is [`Order::ByExample`]; a relabelled example keeps its place).
 /// Cost: at most `(1 + steps) · runs` trainings for each test example and method, and `runs` more.
 /// Defaults: removal among examples of the same class, 7 steps, as published; 5 runs is the published number.
 /// Misleads: bisection assumes that more removals never flip back; restriction to the same class favours rankings that only look for
@@ -196,7 +198,10 @@ impl Lab {
         let (labels, test_labels) = (labels_of(train)?, labels_of(test)?);
         let right = |outputs: &Tensor, targets: &Tensor| outputs.argmax(-1, false).eq_tensor(targets).to_kind(Kind::Float);
         let mut lab = Lab {
-            retraining: how.retraining.clone(),
+            retraining: Retraining {
+                trainer: Trainer { order: Order::ByExample, ..how.retraining.trainer.clone() },
+                ..how.retraining.clone()
+            },
             task: task.clone().with_checkpoints(Vec::new())?.with_measurement(right),
             data: train.clone(),
             test: test.clone(),
@@ -209,11 +214,11 @@ impl Lab {
             lab.second = Some(lab.second_classes()?);
             let classes = lab.second.iter().flatten().max().map_or(0, |&class| class + 1);
             let n = train.len();
-            lab.data = guarded(|| {
-                let inputs = Tensor::cat(&vec![train.inputs(); classes as usize + 1], 0);
-                let copies = (0..classes).flat_map(|class| std::iter::repeat_n(class, n));
-                Dataset::new(inputs, Tensor::from_slice(&lab.labels.iter().copied().chain(copies).collect::<Vec<_>>()))
-            })?;
+            // Copies keep the ids, and with them their place in the order.
+            let copies = (0..classes).flat_map(|class| std::iter::repeat_n(class, n));
+            let labels: Vec<i64> = lab.labels.iter().copied().chain(copies).collect();
+            let positions: Vec<usize> = (0..=classes).flat_map(|_| 0..n).collect();
+            lab.data = train.select(&positions)?.with_labels(&labels)?;
         }
         Ok(lab)
     }

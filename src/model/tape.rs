@@ -231,10 +231,10 @@ impl Tape {
             return x.shallow_clone();
         }
         let (each, index) = (x.numel() / seeds.len().max(1), (*step << 16) | *draws);
-        let draw: Vec<f32> = seeds.iter().flat_map(|&seed| random::uniform(each, seed, Purpose::Dropout, index)).collect();
+        let (kept, mut mask) = ((1.0 - p).max(f64::MIN_POSITIVE).recip() as f32, Vec::with_capacity(x.numel()));
+        seeds.iter().for_each(|&seed| random::dropped(each, p, kept, seed, Purpose::Dropout, index, &mut mask));
         *draws += 1;
-        let mask = Tensor::from_slice(&draw).view(x.size().as_slice()).ge(p).to_kind(x.kind());
-        x * mask / (1.0 - p).max(f64::MIN_POSITIVE)
+        x * Tensor::from_slice(&mask).view(x.size().as_slice()).to_kind(x.kind())
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Axis {
     span: Range<f64>,
     ticks: Vec<f64>,
     label: String,
+    /// Whether equal factors, not equal differences, are equally far apart.
+    logarithmic: bool,
 }
 
 impl Axis {
@@ -38,12 +40,26 @@ impl Axis {
         }
         let widen = if largest < 1e-100 { 1.0 } else { largest * 0.1 };
         let (low, high) = if high - low > largest * 1e-9 { (low, high) } else { (low - widen, high + widen) };
-        Ok(Axis { ticks: ticks(low, high, wanted), span: low..high, label: label.to_string() })
+        Ok(Axis { ticks: ticks(low, high, wanted), span: low..high, label: label.to_string(), logarithmic: false })
+    }
+
+    /// The same with equal factors equally far apart.
+    ///
+    /// Errors: [`Error::Data`] also if an end is not positive.
+    pub(super) fn logarithmic(low: f64, high: f64, wanted: f64, label: &str) -> Result<Axis> {
+        if low <= 0.0 {
+            return Err(Error::data(label, format!("expected positive numbers on a logarithmic axis, got {low}")));
+        }
+        let Axis { span, .. } = Axis::new(low, high, wanted, label)?;
+        Ok(Axis { ticks: powers(span.start, span.end, wanted), span, label: label.to_string(), logarithmic: true })
     }
 
     /// Where a value stands between the ends, 0 to 1.
     pub(super) fn share(&self, value: f64) -> f64 {
-        (value - self.span.start) / (self.span.end - self.span.start)
+        match self.logarithmic {
+            true => (value / self.span.start).ln() / (self.span.end / self.span.start).ln(),
+            false => (value - self.span.start) / (self.span.end - self.span.start),
+        }
     }
 
     /// The ticks and their texts.
@@ -52,6 +68,9 @@ impl Axis {
     }
 
     fn texts(&self) -> Vec<String> {
+        if self.logarithmic {
+            return self.ticks.iter().map(|&tick| number::drawn(tick)).collect();
+        }
         let largest = self.ticks.iter().fold(0.0f64, |largest, tick| largest.max(tick.abs()));
         let texts = match (1e-3..1e6).contains(&largest) {
             true if self.ticks.iter().all(|tick| tick.fract() == 0.0) => {
@@ -83,6 +102,22 @@ fn ticks(low: f64, high: f64, wanted: f64) -> Vec<f64> {
     let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
     let tick = |count: i64| format!("{}e{power}", i128::from(count) * i128::from(digit)).parse().unwrap_or(count as f64 * step);
     (first..=last).take(100).map(tick).collect()
+}
+
+/// Powers of ten inside the span, every few of them where they are many; where they are few, 1, 2 and 5 times them.
+fn powers(low: f64, high: f64, wanted: f64) -> Vec<f64> {
+    let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+    let inside = |digits: &[i32], every: usize| -> Vec<f64> {
+        let powers = (first..=last).step_by(every);
+        let numbers =
+            powers.flat_map(|power| digits.iter().map(move |digit| format!("{digit}e{power}").parse().unwrap_or(f64::NAN)));
+        numbers.filter(|&tick| tick >= low * (1.0 - 1e-9) && tick <= high * (1.0 + 1e-9)).collect()
+    };
+    let every = ((last - first) as f64 / wanted.max(1.0)).ceil().max(1.0) as usize;
+    match inside(&[1], every) {
+        few if few.len() < 3 => inside(&[1, 2, 5], 1),
+        ticks => ticks,
+    }
 }
 
 impl Ranged for Axis {
@@ -193,6 +228,18 @@ mod tests {
         assert_eq!(Axis::new(0.0, 0.3, 3.0, "x")?.texts(), ["0.0", "0.1", "0.2", "0.3"]);
         assert_eq!(Axis::new(-20.0, 20.0, 2.0, "x")?.texts(), ["−20", "0", "20"]);
         assert_eq!(Axis::new(0.0, 2e-20, 2.0, "x")?.texts(), ["0", "1e−20", "2e−20"]);
+        Ok(())
+    }
+
+    #[test]
+    fn logarithmic_ticks_are_powers() -> Result<()> {
+        assert_eq!(powers(0.5, 2000.0, 8.0), [1.0, 10.0, 100.0, 1000.0]);
+        assert_eq!(powers(1.0, 30.0, 8.0), [1.0, 2.0, 5.0, 10.0, 20.0]);
+        assert_eq!(powers(1e-10, 1e10, 5.0), [1e-10, 1e-6, 1e-2, 1e2, 1e6, 1e10]);
+        let axis = Axis::logarithmic(0.01, 100.0, 8.0, "x")?;
+        assert_eq!(axis.texts(), ["0.01", "0.1", "1", "10", "100"]);
+        assert!((axis.share(1.0) - 0.5).abs() < 1e-12 && axis.share(0.01) == 0.0);
+        assert!(Axis::logarithmic(0.0, 1.0, 5.0, "x").is_err());
         Ok(())
     }
 

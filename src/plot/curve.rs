@@ -30,6 +30,10 @@ const WIDTH: f64 = 700.0;
 /// let found = Column::new("found".into(), [0.0, 0.8, 1.0]);
 /// let figure = Curve { diagonal: true, ..Default::default() }.draw(&DataFrame::new(3, vec![share, found])?, "inspected", "found", None)?;
 /// assert!(figure.svg().contains("inspected"));
+/// let damping = Column::new("damping".into(), [1e-3, 1.0, 1e3]);
+/// let lds = Column::new("lds".into(), [0.1, 0.3, 0.2]);
+/// let figure = Curve { log_x: true, ..Default::default() }.draw(&DataFrame::new(3, vec![damping, lds])?, "damping", "lds", None)?;
+/// assert!(figure.svg().contains("0.001"));
 /// # Ok::<(), ascribe::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -38,6 +42,10 @@ pub struct Curve {
     pub diagonal: bool,
     /// Whether to shade from column `<y>_low` to `<y>_high`, or else from `low` to `high`, about each line; these columns must then be there.
     pub band: bool,
+    /// Whether equal factors of `x` are equally far apart; all of `x` must then be positive.
+    pub log_x: bool,
+    /// The same for `y`.
+    pub log_y: bool,
 }
 
 /// Column `y` against column `x` as lines, one for each value of the column `by` if given, at most 14.
@@ -78,12 +86,16 @@ impl Curve {
             false => None,
         };
         let points = || lines.iter().chain(band.iter().flatten().flatten()).flat_map(|line| &line.points);
-        let (across, up) = (ends(points().map(|point| point.0), 0.0), ends(points().map(|point| point.1), 0.05));
+        if self.diagonal && self.log_x != self.log_y {
+            return Err(Error::option("Curve.diagonal", "false, or both axes alike", "true with one logarithmic axis"));
+        }
+        let (across, up) = (self.across(points().map(|point| point.0)), self.up(points().map(|point| point.1)));
         let mut page = Page::new(WIDTH, 400.0);
         page.text(16.0, 26.0, Style::title(), &cut(&format!("{y} against {x}"), 80));
         let top = if by.is_some() { legend(&mut page, &lines, (WIDTH, 48.0)) } else { 40.0 };
         let height = 320.0;
-        let axes = (Axis::new(across.0, across.1, 8.0, x)?, Axis::new(up.0, up.1, 5.0, y)?);
+        let kind = |logarithmic: bool| if logarithmic { Axis::logarithmic } else { Axis::new };
+        let axes = (kind(self.log_x)(across.0, across.1, 8.0, x)?, kind(self.log_y)(up.0, up.1, 5.0, y)?);
         chart(&mut page, (8.0, top, WIDTH - 16.0, height), axes, |chart| {
             if self.diagonal {
                 let (low, high) = (across.0.max(up.0), across.1.min(up.1));
@@ -100,6 +112,18 @@ impl Curve {
         page.set_height(top + height + 12.0);
         Ok(page.finish(&format!("curve of {} against {}", cut(y, 40), cut(x, 40))))
     }
+
+    fn across(&self, values: impl Iterator<Item = f64>) -> (f64, f64) {
+        if self.log_x { range(values) } else { ends(values, 0.0) }
+    }
+
+    fn up(&self, values: impl Iterator<Item = f64>) -> (f64, f64) {
+        if self.log_y { range(values) } else { ends(values, 0.05) }
+    }
+}
+
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
 }
 
 /// Lower and upper ends of each line, in order of `x`.
@@ -134,7 +158,7 @@ pub(super) fn lines(frame: &DataFrame, x: &str, y: &str, by: Option<&str>) -> Re
 
 /// Ends of an axis for these values: 0 to 1 for shares that use it, else a little more than their range.
 fn ends(values: impl Iterator<Item = f64>, margin: f64) -> (f64, f64) {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    let (low, high) = range(values);
     match low >= 0.0 && high <= 1.0 && high - low > 0.4 {
         true => (0.0, 1.0),
         false => (low - margin * (high - low), high + margin * (high - low)),

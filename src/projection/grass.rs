@@ -1,6 +1,6 @@
 //! Answers: as `SparseJl`, but reads only some of each gradient. Formula: `√(p/m) x[S] T`, a random mask to `m = multiplier · k`
 //! coordinates, then a sparse JL map T `[m, k]` with one entry in each row.
-//! Cost: n · m reads and additions; 2 m numbers are kept. Where `m ≥ p` there is no mask, and this is `SparseJl`.
+//! Cost: n · m reads and additions, the m coordinates as those of `RandomMask`; 2 m numbers are kept. Where `m ≥ p` there is no mask, and this is `SparseJl`.
 //! Defaults: multiplier 4 as in the paper.
 //! Misleads: as `RandomMask` does for gradients that few coordinates dominate, by `√multiplier` less.
 //! Reference: Hu et al. 2025, GraSS (arXiv:2505.18976).
@@ -15,7 +15,7 @@ use super::random_mask::Mask;
 use super::sparse::Table;
 use super::{Part, Projection, Projector, check_dim, check_width};
 use crate::error::{Error, Result, guarded};
-use crate::gradient::Layout;
+use crate::gradient::{Gradients, Layout};
 
 /// A random mask and a sparse Johnson-Lindenstrauss map after it.
 ///
@@ -80,5 +80,10 @@ impl Projector for Fitted {
     fn rows(&self, rows: &Tensor) -> Result<Tensor> {
         check_width(rows, self.p)?;
         guarded(|| Ok(self.table.apply(&self.mask.apply(rows))))
+    }
+
+    fn project(&self, gradients: &Gradients) -> Result<Tensor> {
+        let chosen = self.mask.of(gradients)?;
+        guarded(|| Ok(self.table.apply(&chosen)))
     }
 }

@@ -1,5 +1,5 @@
 //! Answers: what do `k` coordinates alone say? Formula: `√(p/k) x[S]`, S of k different coordinates, each as likely as any other.
-//! Cost: n · k reads; k positions are kept.
+//! Cost: n · k reads, or n · k · t multiplications of a layer's factors at t positions, without the gradient; k positions are kept.
 //! Misleads: gradients that few coordinates dominate: S rarely holds them, so inner products vary far more than `1/√k`. With
 //! `dim ≥ p` every coordinate is kept as it is, and k = p.
 //! Reference: Hu et al. 2025, GraSS (arXiv:2505.18976).
@@ -12,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 use super::draw::Draw;
 use super::{Part, Projection, Projector, check_dim, check_width};
 use crate::error::{Result, guarded};
-use crate::gradient::Layout;
+use crate::gradient::{Gradients, Layout};
 
 /// A random choice of coordinates, without replacement.
 ///
@@ -67,6 +67,10 @@ impl Projector for Fitted {
         check_width(rows, self.mask.p)?;
         guarded(|| Ok(self.mask.apply(rows)))
     }
+
+    fn project(&self, gradients: &Gradients) -> Result<Tensor> {
+        self.mask.of(gradients)
+    }
 }
 
 /// Some of `p` coordinates and the factor that makes up for the others; or all of them.
@@ -90,6 +94,14 @@ impl Mask {
             Some(some) => rows.index_select(-1, some) * (self.p as f64 / self.k() as f64).sqrt(),
             None => rows.shallow_clone(),
         }
+    }
+
+    /// The same of gradients, which are formed at these coordinates only.
+    pub fn of(&self, gradients: &Gradients) -> Result<Tensor> {
+        let Some(some) = &self.some else { return gradients.dense() };
+        let positions = guarded(|| Ok(Vec::<i64>::try_from(some)?))?;
+        let chosen = gradients.at(&positions)?;
+        guarded(|| Ok(chosen * (self.p as f64 / self.k() as f64).sqrt()))
     }
 
     /// The matrix `[p, k]`.

@@ -1,5 +1,5 @@
 use polars::df;
-use polars::prelude::DataFrame;
+use polars::prelude::{DataFrame, IdxCa, IdxSize};
 use tch::{Kind, Tensor};
 
 use super::subsets::Subsets;
@@ -169,6 +169,37 @@ impl Retrained {
         first.values = guarded(|| Ok(self.values.narrow(1, 0, runs as i64).contiguous()))?;
         first.checkpoints = self.checkpoints.chunks(all).flat_map(|subset| subset[..runs].iter().cloned()).collect();
         Ok(first)
+    }
+
+    /// The test examples at these positions only.
+    ///
+    /// Errors: [`Error::Data`] for no position or one outside.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let (train, test) = dataset::digits()?.split(100, 5, 0)?;
+    /// let subsets = Subsets::fraction(&train, 0.5, 2, 0)?;
+    /// let values = Tensor::from_slice(&[0f32, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]).view([2, 5]);
+    /// let two = Retrained::new(values, &subsets, &test)?.select(&[4, 1])?;
+    /// assert_eq!(Vec::<f32>::try_from(&two.tensor().get(1).get(0))?, [9.0, 6.0]);
+    /// assert_eq!(two.test(), test.select(&[4, 1])?.frame());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn select(&self, tests: &[usize]) -> Result<Retrained> {
+        if tests.is_empty() {
+            return Err(Error::data("test", "a selection needs at least one position, got none"));
+        }
+        if let Some(outside) = tests.iter().find(|&&at| at >= self.n_test()) {
+            return Err(Error::data("test", format!("expected positions 0 to {}, got {outside}", self.n_test() - 1)));
+        }
+        let index: Vec<i64> = tests.iter().map(|&at| at as i64).collect();
+        let rows = IdxCa::from_vec("".into(), tests.iter().map(|&at| at as IdxSize).collect());
+        Ok(Retrained {
+            values: guarded(|| Ok(self.values.index_select(2, &Tensor::from_slice(&index))))?,
+            test: self.test.take(&rows)?,
+            test_digests: tests.iter().map(|&at| self.test_digests[at]).collect(),
+            ..self.clone()
+        })
     }
 
     /// One row per subset, run and test example. Columns: `subset` (its number), `run`, `test` (example id), `value`.

@@ -93,7 +93,8 @@ pub(super) struct Outcome {
 
 impl Retraining {
     /// Keeps each trained network's result in this folder, so that a stopped run goes on where it was, and further subsets or runs are
-    /// added to those there. Parts of the subsets ([`Subsets::select`]) may be computed by other processes in the same folder.
+    /// added to those there. Several processes may share the folder, each with a part of the subsets ([`Subsets::shard`]); a last run on
+    /// all of them reads what they have done.
     ///
     /// One safetensors file per subset and run, with the measurements, the positions of the subset and the weights if they are kept;
     /// `retraining.json` says what they belong to, and a run with other settings, data or network is refused.

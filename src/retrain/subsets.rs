@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::scores::Side;
+use crate::store::Shard;
 
 /// Bytes of masks at most: one for each subset and example.
 const MOST: usize = 1 << 30;
@@ -59,6 +60,8 @@ impl std::fmt::Debug for Subsets {
 
 impl Subsets {
     /// Subsets made elsewhere: masks `[subsets, n]`, where what is not zero is in.
+    ///
+    /// Errors: [`Error::Shape`] for other masks; [`Error::Data`] if one of them is empty or holds NaN.
     pub fn from_masks(train: &Dataset, masks: &Tensor) -> Result<Subsets> {
         let n = train.len();
         if masks.dim() != 2 || masks.size()[1] != n as i64 {
@@ -66,6 +69,9 @@ impl Subsets {
         }
         let count = masks.size()[0] as usize;
         check_count(count, n)?;
+        if guarded(|| Ok(masks.isnan().any().int64_value(&[]) != 0))? {
+            return Err(Error::data("masks", "expected numbers, zero for what is left out, got NaN"));
+        }
         let masks = guarded(|| Ok(masks.detach().not_equal(0.0).contiguous()))?;
         Subsets::masked(train, masks, (0..count).map(|at| format!("given {at}")).collect())
     }
@@ -161,6 +167,24 @@ impl Subsets {
             names: places.iter().map(|&place| self.names[place].clone()).collect(),
             ..self.clone()
         })
+    }
+
+    /// The share of the subsets that one of several processes does: every `count`-th, with their numbers.
+    ///
+    /// Processes that share the folder of [`Retraining::cached`](super::Retraining::cached) do all of them together, and a last run on all
+    /// subsets finds everything there.
+    ///
+    /// Errors: [`Error::Option`] for a shard that cannot be; [`Error::Data`] if none is left for it.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let halves = Subsets::fraction(&dataset::digits()?.head(100)?, 0.5, 5, 0)?;
+    /// assert_eq!(halves.shard(Shard { index: 1, count: 2 })?.numbers(), [1, 3]);
+    /// # Ok::<(), ascribe::Error>(())
+    /// ```
+    pub fn shard(&self, shard: Shard) -> Result<Subsets> {
+        shard.check()?;
+        self.select(&(0..self.len()).filter(|&place| shard.has(place)).collect::<Vec<_>>())
     }
 
     /// One row per subset. Columns: `subset` (its number), `name`, `size`, and `missing`: how many classes of the train set it

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 
-/// Job `index` of `count` that record one store together; each does every `count`-th part.
+/// Job `index` of `count` that record one store together, or retrain on one set of subsets
+/// ([`Subsets::shard`](crate::retrain::Subsets::shard)); each does every `count`-th part.
 ///
 /// ```
 /// use ascribe::store::Shard;
@@ -60,7 +61,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match (self.count, self.index < self.count) {
             (0, _) => Err(Error::option("Shard.count", "at least 1", 0)),
             (_, true) => Ok(()),
@@ -69,7 +70,7 @@ impl Shard {
     }
 
     /// Whether this job does the unit at a position.
-    pub(super) fn has(&self, unit: usize) -> bool {
+    pub(crate) fn has(&self, unit: usize) -> bool {
         unit % self.count == self.index
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Learner {
     network: Snapshot,
     stack: Option<Rc<Stack>>,
     parameters: Vec<Tensor>,
+    /// All parameters in one row, where they are of one kind; they are views into it, so that a step is a few operations.
+    row: Option<Tensor>,
     seeds: Arc<[u64]>,
 }
 
@@ -25,8 +27,14 @@ impl Learner {
     /// One network with fresh weights.
     pub(crate) fn alone(task: &Task, seed: u64) -> Result<Learner> {
         let network = Snapshot::fresh(task, seed)?;
-        let parameters = network.parameters().iter().map(Tensor::shallow_clone).collect();
-        Ok(Learner { network, stack: None, parameters, seeds: Arc::new([seed]) })
+        let mut parameters: Vec<Tensor> = network.parameters().iter().map(Tensor::shallow_clone).collect();
+        guarded(|| {
+            let row = row(&parameters);
+            if let Some((_, views)) = &row {
+                parameters.iter_mut().zip(views).for_each(|(parameter, view)| parameter.set_data(view));
+            }
+            Ok(Learner { network, stack: None, parameters, row: row.map(|(row, _)| row), seeds: Arc::new([seed]) })
+        })
     }
 
     /// As many networks as seeds, each with the weights that it would have alone; only where [`stacks`] says so.
@@ -36,13 +44,15 @@ impl Learner {
         guarded(|| {
             let stacked = |at: usize| {
                 let own: Vec<Tensor> = fresh.iter().map(|network| network.parameters()[at].detach()).collect();
-                Tensor::stack(&own, 0).set_requires_grad(true)
+                Tensor::stack(&own, 0)
             };
             let parameters: Vec<Tensor> = (0..network.parameters().len()).map(stacked).collect();
+            let (row, parameters) = row(&parameters).map_or((None, parameters), |(row, views)| (Some(row), views));
+            let parameters: Vec<Tensor> = parameters.into_iter().map(|all| all.set_requires_grad(true)).collect();
             let pairs = network.parameters().iter().zip(&parameters);
             let pairs = pairs.map(|(own, all)| (own.shallow_clone(), all.shallow_clone())).collect();
             let stack = Stack { networks: seeds.len() as i64, parameters: pairs };
-            Ok(Learner { network, stack: Some(Rc::new(stack)), parameters, seeds: seeds.into() })
+            Ok(Learner { network, stack: Some(Rc::new(stack)), parameters, row, seeds: seeds.into() })
         })
     }
 
@@ -55,8 +65,9 @@ impl Learner {
         &self.seeds
     }
 
-    pub(crate) fn parameters(&self) -> &[Tensor] {
-        &self.parameters
+    /// What an optimiser moves: all parameters in one row if that is possible.
+    pub(super) fn moved(&self) -> &[Tensor] {
+        self.row.as_ref().map_or(&self.parameters, std::slice::from_ref)
     }
 
     /// The network whose forward pass is run; of a stack, its weights are nobody's.
@@ -69,26 +80,37 @@ impl Learner {
         self.network.network().forward(inputs, &mut tape)
     }
 
-    /// Minus the mean objective of each network on its part of the batch, `[networks]`; examples may be weighed.
-    pub(crate) fn losses(&self, outputs: &Tensor, targets: &Tensor, weights: Option<&Tensor>) -> Tensor {
+    /// Minus the mean objective of each network on its part of the batch, summed over networks; examples may be weighed.
+    pub(crate) fn loss(&self, outputs: &Tensor, targets: &Tensor, weights: Option<&Tensor>) -> Tensor {
         let objective = self.network.objective.measure(outputs, targets);
         let objective = weights.map_or_else(|| objective.shallow_clone(), |weights| &objective * weights);
-        -objective.view([self.seeds.len() as i64, -1]).mean_dim([1i64].as_slice(), false, None::<Kind>)
+        let each = objective.numel() / self.seeds.len().max(1);
+        objective.sum(None::<Kind>) * (-1.0 / each as f64)
     }
 
-    /// Gradients in the parameters. Errors: [`Error::Layer`] naming a parameter that the loss does not depend on.
+    /// Gradients in what an optimiser moves. Errors: [`Error::Layer`] naming a parameter that the loss does not depend on.
     pub(crate) fn gradients(&self, loss: &Tensor) -> Result<Vec<Tensor>> {
         let gradients = backward(loss, &self.parameters, false, false)?;
         match gradients.iter().position(|gradient| !gradient.defined()) {
             Some(at) => Err(unreached(&self.network.layout().entries()[at].name)),
-            None => Ok(gradients),
+            None if self.row.is_none() => Ok(gradients),
+            None => Ok(vec![Tensor::cat(&gradients.iter().map(|gradient| gradient.reshape([-1])).collect::<Vec<_>>(), 0)]),
         }
     }
 
-    /// Of one network: its part of a tensor that is shaped as all parameters of a kind.
-    pub(crate) fn of_network(&self, network: usize) -> impl Fn(&Tensor) -> Tensor {
-        let stacked = self.stack.is_some();
-        move |all| if stacked { all.get(network as i64) } else { all.shallow_clone() }
+    /// What is shaped as what an optimiser moves, of one network and by the names of its parameters; nothing of nothing.
+    pub(super) fn named(&self, moved: &[Tensor], network: usize) -> Vec<(String, Tensor)> {
+        let mut start = 0;
+        let all =
+            self.parameters.iter().enumerate().take(if moved.is_empty() { 0 } else { usize::MAX }).map(|(at, parameter)| {
+                let all = match &self.row {
+                    Some(_) => moved[0].narrow(0, start, parameter.numel() as i64).view(parameter.size().as_slice()),
+                    None => moved[at].shallow_clone(),
+                };
+                start += parameter.numel() as i64;
+                if self.stack.is_some() { all.get(network as i64) } else { all }
+            });
+        self.network.layout().entries().iter().map(|entry| entry.name.clone()).zip(all).collect()
     }
 
     /// Parameters and buffers of one network, by name.
@@ -99,6 +121,23 @@ impl Learner {
         let entries = self.network.layout().entries().iter().zip(&self.parameters);
         entries.map(|(entry, all)| (entry.name.clone(), all.get(network as i64))).collect()
     }
+}
+
+/// These tensors behind each other in new memory, and views of it in their place; `None` if they are of several kinds.
+fn row(tensors: &[Tensor]) -> Option<(Tensor, Vec<Tensor>)> {
+    let alike = |t: &Tensor| t.kind() == tensors[0].kind() && t.device() == tensors[0].device();
+    if !tensors.iter().all(alike) {
+        return None;
+    }
+    let row = Tensor::cat(&tensors.iter().map(|t| t.detach().reshape([-1])).collect::<Vec<_>>(), 0);
+    let mut start = 0;
+    let views = tensors.iter().map(|t| {
+        let view = row.narrow(0, start, t.numel() as i64).view(t.size().as_slice());
+        start += t.numel() as i64;
+        view
+    });
+    let views = views.collect();
+    Some((row, views))
 }
 
 /// Whether networks of this architecture can be trained as a stack: tried with two of them, whose outputs must be those that each

@@ -107,11 +107,9 @@ impl Memory {
 }
 
 impl State {
-    /// A copy of what is remembered of one network, whose part of a tensor is its `own`.
-    pub fn memory(&self, entries: &[Entry], own: impl Fn(&Tensor) -> Tensor) -> Memory {
-        let copied = |all: &[Tensor]| {
-            all.iter().zip(entries).map(|(tensor, entry)| (entry.name.clone(), own(tensor).detach().copy())).collect()
-        };
+    /// A copy of what is remembered, by the names that `named` gives to the parts of what is moved.
+    pub fn memory(&self, named: impl Fn(&[Tensor]) -> Vec<(String, Tensor)>) -> Memory {
+        let copied = |all: &[Tensor]| named(all).into_iter().map(|(name, t)| (name, t.detach().copy())).collect();
         Memory { steps: self.steps, first: copied(&self.first), second: copied(&self.second) }
     }
 
@@ -151,17 +149,16 @@ impl State {
 
     fn update(&mut self, i: usize, parameter: &mut Tensor, gradient: &Tensor, rate: f64) {
         match self.optimizer {
-            Optimizer::Sgd { weight_decay, .. } => {
+            Optimizer::Sgd { momentum, weight_decay } => {
                 let gradient = decayed(gradient, parameter, weight_decay);
                 let step = match self.first.get_mut(i) {
                     Some(velocity) => {
-                        let Optimizer::Sgd { momentum, .. } = self.optimizer else { return };
-                        let _ = velocity.g_mul_scalar_(momentum).g_add_(&gradient);
+                        *velocity = gradient.addcmul(velocity, &number(momentum, parameter));
                         velocity.shallow_clone()
                     }
                     None => gradient,
                 };
-                let _ = parameter.g_add_(&(step * -rate));
+                let _ = parameter.addcmul_(&step, &number(-rate, parameter));
             }
             Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
                 let gradient = decayed(gradient, parameter, weight_decay);
@@ -186,9 +183,14 @@ impl State {
         let _ = first.lerp_(gradient, 1.0 - beta1);
         let _ = second.g_mul_scalar_(beta2).addcmul_(gradient, &(gradient * (1.0 - beta2)));
         let (correction1, correction2) = (1.0 - beta1.powi(self.steps), 1.0 - beta2.powi(self.steps));
-        let denominator = second.sqrt() / correction2.sqrt() + epsilon;
+        let denominator = second.sqrt().g_div_scalar_(correction2.sqrt()).g_add_scalar_(epsilon);
         let _ = parameter.addcdiv_(&(&*first * (-rate / correction1)), &denominator);
     }
+}
+
+/// A number as a tensor: the third factor of an operation that goes through memory once.
+fn number(value: f64, like: &Tensor) -> Tensor {
+    Tensor::from(value).to_kind(like.kind()).to_device(like.device())
 }
 
 fn decayed(gradient: &Tensor, parameter: &Tensor, weight_decay: f64) -> Tensor {

@@ -47,6 +47,22 @@ impl Subsets {
         Subsets::of(train, count, (0..count as u64).map(|index| (format!("independent {index}"), draw(index))))
     }
 
+    /// All examples, so many times: networks that differ by their seeds alone, where each subset has a number of its own.
+    ///
+    /// What [`Retraining`](crate::retrain::Retraining) keeps of them is the ensemble that a method may be fitted on.
+    ///
+    /// Errors: [`Error::Data`] for none.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let all = Subsets::everything(&dataset::digits()?.head(30)?, 3)?;
+    /// assert_eq!((all.len(), all.positions(2)?.len(), all.numbers()), (3, 30, &[0, 1, 2][..]));
+    /// # Ok::<(), ascribe::Error>(())
+    /// ```
+    pub fn everything(train: &Dataset, count: usize) -> Result<Subsets> {
+        Subsets::of(train, count, (0..count).map(|index| (format!("everything {index}"), (0..train.len()).collect())))
+    }
+
     /// The same with `fraction` of each class, so that no class is missing by chance; sizes add up to `⌊fraction · n⌋`.
     ///
     /// Errors: as [`Subsets::fraction`]; [`Error::Data`] where targets are not one class per example.
