@@ -109,7 +109,7 @@ fn a_transformer_is_thinned_by_its_own_shares_or_by_another() {
     assert!(own.equal(&score(&task, Some(0.2)).unwrap()));
     assert!(difference(&own, &score(&task, Some(0.5)).unwrap()) > 1e-3);
     let none = gpt(0.0);
-    says(score(&none, None), &["unsupported", "p = 0", "set Dropout.p"]);
+    says(score(&none, None), &["unsupported", "p = 0", "set p"]);
     assert!(score(&none, Some(0.2)).is_ok());
 }
 

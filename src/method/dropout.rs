@@ -13,8 +13,8 @@
 use super::wrapped::{Rescaling, Wrapped};
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
-use crate::error::{Error, Result, guarded};
-use crate::model::Thinning;
+use crate::error::{Error, Result};
+use crate::sampler::{Sampler, Thinned};
 use crate::task::Task;
 
 /// An ensemble of thinned networks, for any method.
@@ -57,26 +57,12 @@ impl Dropout {
 
     /// The task whose checkpoints are the members.
     fn members(&self, task: &Task, train: &Dataset) -> Result<Task> {
-        let first = task.snapshot(0)?;
-        let shares = guarded(|| Ok(first.dropouts(&train.slice(0, 1).0)))?;
-        if shares.is_empty() {
-            return Err(Error::Unsupported(
-                "the model has no dropout: it never calls tape.dropout, so its members are equal".into(),
-            ));
-        }
-        if self.p.is_none() && shares.iter().all(|&p| p <= 0.0) {
-            return Err(Error::Unsupported("all dropout of the model has p = 0, so its members are equal; set Dropout.p".into()));
-        }
-        let mut members = Vec::with_capacity(task.checkpoints().len() * self.draws);
-        for (position, checkpoint) in task.checkpoints().iter().enumerate() {
-            for draw in 0..self.draws {
-                let mut member = checkpoint.clone();
-                member.learning_rate /= self.draws as f64;
-                member.thinning = Some(Thinning { seed: self.seed, checkpoint: position, draw, p: self.p });
-                members.push(member);
-            }
-        }
-        task.clone().with_checkpoints(members)
+        let drawn = Thinned { p: self.p, draws: self.draws, seed: self.seed }.sample(task, train)?;
+        let members = drawn.checkpoints().iter().cloned().map(|mut member| {
+            member.learning_rate /= self.draws as f64;
+            member
+        });
+        task.clone().with_checkpoints(members.collect())
     }
 }
 
