@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use ascribe::Error;
-use ascribe::dataset::Events;
+use ascribe::dataset::{Columns, Events};
 use ascribe::prelude::*;
 
 use super::{bytes_of, golden};
@@ -39,10 +39,22 @@ fn readers(name: &str) -> Vec<Reader> {
             performance?.iter().chain(&dattri?).for_each(|token| assert!((0..Events::END).contains(token)));
             Ok(())
         }],
+        "csv" if name.ends_with("people.csv") => vec![table],
         "csv" => vec![|b| read::bytes::bayesian_scores(b).map(|table| used(table.values))],
         "txt" => vec![|b| read::bytes::indices(b).map(drop)],
         _ => vec![],
     }
+}
+
+/// A table is read from a file.
+fn table(bytes: &[u8]) -> Result<(), Error> {
+    let path =
+        std::env::temp_dir().join(format!("ascribe-mutation-{}-{:?}.csv", std::process::id(), std::thread::current().id()));
+    std::fs::write(&path, bytes).unwrap();
+    let columns = Columns { metadata: vec!["name".into()], standardise: true, ..default() };
+    let outcome = Dataset::from_csv(&path, &columns);
+    std::fs::remove_file(&path).unwrap();
+    outcome.map(|data| used(data.inputs().shallow_clone()))
 }
 
 /// Touches every element, so that a tensor over memory that is not its own would show.
@@ -86,6 +98,7 @@ fn names() -> Vec<String> {
         "images/progressive.jpg",
         "images/grey.jpg",
         "midi/small.mid",
+        "own/people.csv",
     ];
     names.extend(others.map(|name| format!("../{name}")));
     names.sort();
