@@ -1,5 +1,6 @@
 //! A word about long work while it runs, where somebody can see it.
 
+use std::cell::Cell;
 use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -50,7 +51,7 @@ impl Place {
 /// Counts work that is done and tells how much is left; silent when the work takes less than a second.
 ///
 /// In a terminal it rewrites one line of the standard error; in a notebook it prints a line every few seconds; elsewhere, or
-/// with `ASCRIBE_PROGRESS=off` in the environment, it says nothing.
+/// with `ASCRIBE_PROGRESS=off` in the environment, it says nothing; nor does one within another of the same thread.
 pub(crate) struct Progress {
     label: String,
     total: u64,
@@ -59,6 +60,13 @@ pub(crate) struct Progress {
     start: Instant,
     last: Option<Instant>,
     sink: Box<dyn FnMut(&str) + Send>,
+    /// Whether it is the outermost of its thread, which alone speaks.
+    outermost: bool,
+}
+
+thread_local! {
+    /// Whether somebody counts on this thread already: work within his work is silent.
+    static COUNTING: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Progress {
@@ -66,11 +74,15 @@ impl Progress {
     pub(crate) fn new(label: &str, total: u64) -> Progress {
         let setting = env::var("ASCRIBE_PROGRESS").ok();
         let place = Place::of(setting.as_deref(), env::var_os("EVCXR_IS_RUNTIME").is_some(), io::stderr().is_terminal());
-        Progress::in_place(label, total, place, Box::new(move |text| write(place, text)))
+        let outermost = !COUNTING.replace(true);
+        let place = if outermost { place } else { Place::Nowhere };
+        let mut progress = Progress::in_place(label, total, place, Box::new(move |text| write(place, text)));
+        progress.outermost = outermost;
+        progress
     }
 
     fn in_place(label: &str, total: u64, place: Place, sink: Box<dyn FnMut(&str) + Send>) -> Progress {
-        Progress { label: label.to_string(), total, done: 0, place, start: Instant::now(), last: None, sink }
+        Progress { label: label.to_string(), total, done: 0, place, start: Instant::now(), last: None, sink, outermost: false }
     }
 
     /// So much is done in all.
@@ -108,6 +120,9 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
+        if self.outermost {
+            COUNTING.set(false);
+        }
         self.end(Instant::now());
     }
 }

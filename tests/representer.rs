@@ -95,7 +95,7 @@ fn fitted_to_labels_it_finds_wrong_ones() {
         };
         for (strength, normalise) in [(0.003, false), (0.02, false), (0.003, true)] {
             let (labels, model) = (auc(Target::Labels, strength, normalise), auc(Target::Model, strength, normalise));
-            assert!(labels > 0.9 && model < 0.4, "strength {strength}: {labels} by labels, {model} by the model");
+            assert!(labels > 0.8 && model < 0.4, "strength {strength}: {labels} by labels, {model} by the model");
         }
         let found = values(&Representer { target: Target::Labels, strength: 0.02, ..default() }, &task, &train);
         let targets = train.targets().one_hot(3).to_kind(Kind::Double);
