@@ -70,7 +70,7 @@ fn noise((n, m): (i64, i64)) -> Outcome<()> {
     let mut times = Times::default();
     let peak = peak_above(|| times.run(|| Ok(kept.noise(Test::T)?)))?;
     row("table with q-values", &times, peak);
-    println!("Noise statistics; a matrix of scores has {} MB\n{}{}", number(matrix), table.text(&[]), "");
+    println!("Noise statistics; a matrix of scores has {} MB\n{}", number(matrix), table.text(&[]));
     table.save("noise")?;
     Ok(())
 }

@@ -22,8 +22,11 @@ fn scores(values: &[f32], test: &Dataset, train: &Dataset) -> Scores {
     Scores::new(Tensor::from_slice(values).view(size), "made up", test, train).unwrap()
 }
 
+/// Run, step and scores.
+type Drawn = (usize, usize, Vec<f32>);
+
 /// `runs · steps` draws of 3 × 5 pairs: a run's own part and a draw's own part, by a fixed seed.
-fn made_up(runs: usize, steps: usize) -> (Vec<(usize, usize, Vec<f32>)>, Dataset, Dataset) {
+fn made_up(runs: usize, steps: usize) -> (Vec<Drawn>, Dataset, Dataset) {
     let (test, train) = (examples(3), examples(5));
     let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(7);
     let mut draws = Vec::new();
@@ -38,7 +41,7 @@ fn made_up(runs: usize, steps: usize) -> (Vec<(usize, usize, Vec<f32>)>, Dataset
     (draws, test, train)
 }
 
-fn filled(mut posterior: Posterior, draws: &[(usize, usize, Vec<f32>)], test: &Dataset, train: &Dataset) -> Posterior {
+fn filled(mut posterior: Posterior, draws: &[Drawn], test: &Dataset, train: &Dataset) -> Posterior {
     for (run, step, values) in draws {
         posterior.add(*run, *step, &scores(values, test, train)).unwrap();
     }
@@ -253,7 +256,7 @@ fn what_cannot_be_compared_is_refused_by_name() {
     let other = posterior.add(1, 10, &scores(&values, &other, &train)).unwrap_err().to_string();
     assert!(other.contains("test example 0 has other inputs or targets"), "{other}");
     let size = [2, 3];
-    let mixed = Scores::new(Tensor::from_slice(&values.map(|v| v as f32)).view(size), "another", &test, &train).unwrap();
+    let mixed = Scores::new(Tensor::from_slice(&values).view(size), "another", &test, &train).unwrap();
     let mixed = posterior.add(1, 10, &mixed).unwrap_err().to_string();
     assert!(mixed.contains("expected scores of made up, as the draws before, got another"), "{mixed}");
     posterior.add(1, 10, &scores(&values, &test, &train)).unwrap();
