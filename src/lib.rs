@@ -26,6 +26,7 @@ pub mod measurement;
 pub mod method;
 pub mod metric;
 pub mod model;
+pub mod plan;
 pub mod plot;
 pub mod posterior;
 pub mod prelude;

@@ -23,6 +23,7 @@ mod metric_evaluate;
 mod metric_mislabel;
 mod models;
 mod oracles;
+mod plan;
 mod plot;
 mod posterior;
 mod products;

@@ -16,6 +16,7 @@ use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::model::Thinning;
+use crate::plan::{self, Part, Probe};
 use crate::task::Task;
 
 /// An ensemble of thinned networks, for any method.
@@ -94,6 +95,10 @@ impl Method for Dropout {
 
     fn has_own_scores(&self) -> bool {
         self.method.has_own_scores()
+    }
+
+    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
+        Err(plan::none(&self.name()))
     }
 }
 

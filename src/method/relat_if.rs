@@ -12,6 +12,7 @@ use tch::Tensor;
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
+use crate::plan::{Part, Probe};
 use crate::task::Task;
 
 /// What the change that an example makes is measured by.
@@ -69,6 +70,12 @@ impl Method for RelatIf {
 
     fn has_own_scores(&self) -> bool {
         false
+    }
+
+    /// And a gradient of each train example for its length.
+    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
+        let own = Part { name: "lengths", gradients: probe.n, ..Part::default() };
+        Ok(self.method.parts(probe)?.into_iter().chain([own]).collect())
     }
 }
 

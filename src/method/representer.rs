@@ -19,6 +19,7 @@ use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::model::{Operation, Record};
+use crate::plan::{self, Part, Probe};
 use crate::snapshot::{Of, Snapshot, finite};
 use crate::task::Task;
 
@@ -92,6 +93,10 @@ impl Method for Representer {
 
     fn has_own_scores(&self) -> bool {
         false
+    }
+
+    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
+        Err(plan::none(&self.name()))
     }
 }
 
