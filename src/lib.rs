@@ -27,6 +27,7 @@ pub mod method;
 pub mod metric;
 pub mod model;
 mod names;
+pub mod plan;
 pub mod plot;
 pub mod posterior;
 pub mod prelude;

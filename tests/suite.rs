@@ -29,6 +29,7 @@ mod models;
 mod oracles;
 mod own_data;
 mod parts;
+mod plan;
 mod planted;
 mod plot;
 mod plot_noise;

@@ -8,6 +8,7 @@ use super::within::Within;
 use super::{Curvature, Damping, Matrix, Preconditioner, beyond_doubt, check_finite_rows, check_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
+use crate::plan::{Part, Probe};
 use crate::snapshot::{Snapshot, all_finite};
 
 /// The whole matrix, formed and factored: `(H + λ)⁻¹` by Cholesky in float64.
@@ -88,7 +89,42 @@ impl Curvature for Explicit {
             None => factored,
         })
     }
+
+    /// The matrix is formed of few examples and of twice as many, where it is small; else its products are counted.
+    fn parts(&self, probe: &Probe) -> Result<(Part, Part)> {
+        let (n, m, p, outputs) = (probe.n, probe.m, probe.p, probe.outputs);
+        let dual = self.matrix == Matrix::EmpiricalFisher && n < p;
+        let r = if dual { n } else { p };
+        let forming = match (dual, p <= MEASURED_P) {
+            (true, _) => n * n / 2.0 * probe.pair()?,
+            (false, true) => {
+                let seconds = |count: f64| {
+                    probe.seconds(|snapshot, train| {
+                        self.matrix.operator(snapshot, &train.head((count as usize).min(train.len()))?)?.dense()
+                    })
+                };
+                let (few, more) = (seconds(FEW)?, seconds(2.0 * FEW)?);
+                few + ((more - few) / FEW).max(0.0) * (n - FEW).max(0.0)
+            }
+            (false, false) => n * outputs * probe.gradient + 2.0 * n * outputs * p * p * probe.flop64,
+        };
+        let fit = Part {
+            name: "fit",
+            gradients: n,
+            flops: n * outputs * p * p + r.powi(3) / 3.0,
+            seconds: forming + r.powi(3) / 3.0 * probe.flop64,
+            memory: 16.0 * r * r + probe.working,
+            kept: 8.0 * r * r,
+            cheaper: Some("ConjugateGradient, which forms no matrix"),
+            ..Part::default()
+        };
+        Ok((fit, probe.mapped(8.0 * r * r, 2.0 * m * r * r)?))
+    }
 }
+
+/// Up to so many parameters the matrix is formed for a plan, of this many examples.
+const MEASURED_P: f64 = 3000.0;
+const FEW: f64 = 32.0;
 
 /// The largest matrix whose eigenvalues are worth their time in an error.
 const EXAMINED_P: i64 = 2000;

@@ -46,6 +46,7 @@ use tch::{Kind, Tensor};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::Gradients;
+use crate::plan::{self, Part, Probe};
 use crate::snapshot::{Snapshot, all_finite};
 
 /// A curvature to invert, before it has seen data.
@@ -74,6 +75,15 @@ pub trait Curvature {
 
     /// Learns the curvature of minus the mean objective at this snapshot.
     fn fit(&self, snapshot: &Rc<Snapshot>, train: &Dataset) -> Result<Box<dyn Preconditioner>>;
+
+    /// What `fit` takes, and what mapping the test gradients and meeting the train gradients with them does; see
+    /// [`Method::plan`](crate::method::Method::plan).
+    ///
+    /// Errors: [`Error::Unsupported`] where that cannot be counted beforehand.
+    fn parts(&self, probe: &Probe) -> Result<(Part, Part)> {
+        let _ = probe;
+        Err(plan::none(&self.name()))
+    }
 }
 
 /// A fitted curvature: maps gradients `g` to `(H + λ)⁻¹ g`. Only `apply` is required; the rest keeps gradients factored where the

@@ -6,10 +6,11 @@ use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
 use crate::gradient::Gradients;
 use crate::gradient::stream::{batch_size, each_batch};
+use crate::progress::Progress;
 use crate::snapshot::{Of, Snapshot};
 
 /// Bytes of factored gradients that are kept instead of being computed again.
-const HELD_BYTES: i64 = 512 << 20;
+pub(crate) const HELD_BYTES: i64 = 512 << 20;
 
 /// Train gradients of the objective in batches.
 pub(crate) struct TrainSide {
@@ -36,7 +37,9 @@ impl TrainSide {
         if all <= HELD_BYTES.min(bytes) {
             side.held_bytes = all;
             let mut held = Vec::new();
+            let mut progress = Progress::new("train gradients", train.len() as u64);
             each_batch(snapshot, Of::Objective, train, side.size, |_, gradients| {
+                progress.add(gradients.n() as u64);
                 held.push(gradients);
                 Ok(())
             })?;

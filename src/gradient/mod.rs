@@ -99,6 +99,12 @@ impl Gradients {
         })
     }
 
+    /// The first examples.
+    pub(crate) fn head(&self, count: i64) -> Gradients {
+        let n = count.min(self.n);
+        Gradients::new(n, self.layout.clone(), self.blocks.iter().map(|block| block.narrow(0, n)).collect())
+    }
+
     pub(crate) fn layout_handle(&self) -> Arc<Layout> {
         self.layout.clone()
     }

@@ -2,6 +2,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::curvature::check_named_rows;
 use crate::error::{Result, guarded};
+use crate::progress::Progress;
 use crate::random::{self, Purpose};
 
 /// A symmetric matrix `[p, p]` known by its products with vectors: the Hessian, the Gauss-Newton matrix, a Fisher matrix.
@@ -103,11 +104,13 @@ pub(crate) fn dense_by_products(operator: &(impl Operator + ?Sized)) -> Result<T
         let p = operator.p();
         let whole = Tensor::zeros([p, p], (Kind::Double, Device::Cpu));
         let step = 256;
+        let mut progress = Progress::new("columns of the matrix", p as u64);
         for start in (0..p).step_by(step as usize) {
             let rows = step.min(p - start);
             let unit = Tensor::zeros([rows, p], (Kind::Float, Device::Cpu));
             unit.narrow(1, start, rows).copy_(&Tensor::eye(rows, (Kind::Float, Device::Cpu)));
             whole.narrow(0, start, rows).copy_(&operator.product(&unit)?);
+            progress.add(rows as u64);
         }
         let mut symmetric = &whole + whole.transpose(0, 1);
         drop(whole);

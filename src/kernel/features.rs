@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
 use crate::gradient::stream::{batch_size, each_batch};
+use crate::progress::Progress;
 use crate::projection::Projector;
 use crate::snapshot::{Of, Snapshot, finite};
 
@@ -129,7 +130,9 @@ impl Rows {
         }
         *room -= bytes;
         let held = guarded(|| Held::empty(n, k, half))?;
+        let mut progress = Progress::new("train features", n as u64);
         map.each(Of::Objective, train, |start, rows| {
+            progress.add(rows.size()[0] as u64);
             guarded(|| {
                 held.write(start, &rows);
                 Ok(())

@@ -11,6 +11,7 @@ use crate::curvature::train_side::TrainSide;
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
 use crate::gradient::stream::{batch_size, each_batch};
+use crate::progress::Progress;
 use crate::snapshot::{Of, Snapshot};
 
 /// Bytes that test examples may take while they meet the train examples.
@@ -69,8 +70,10 @@ impl Member {
         let sizes = self.blocks.iter().map(|block| block.route.size(self.n, block.len));
         let empty = |r: i64| Ok(Tensor::f_zeros([r, r], (Kind::Double, Device::Cpu))?);
         let matrices = guarded(|| sizes.map(empty).collect::<Result<Vec<_>>>())?;
+        let mut progress = Progress::new("inner products", self.n.pow(2) as u64);
         match &self.source {
             Source::Gradients(train) => train.each_pair(|(row, rows), (column, columns)| {
+                progress.add((rows.n() * columns.n() * if row == column { 1 } else { 2 }) as u64);
                 let tile = rows.gram(columns)?;
                 let part = |r: i64, h: i64, c: i64, w: i64| matrices[0].narrow(0, r, h).narrow(1, c, w);
                 part(row, rows.n(), column, columns.n()).copy_(&tile);

@@ -25,10 +25,12 @@ use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 use crate::curvature::Damping;
+use crate::curvature::train_side::HELD_BYTES as TRAIN_BYTES;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::measurement::Measurement;
 use crate::method::Attributor;
+use crate::plan::{Part, Probe};
 use crate::progress::Progress;
 use crate::projection::Projection;
 use crate::snapshot::Of;
@@ -40,6 +42,7 @@ use features::HELD_BYTES;
 use fitted::{Fitted, Solved};
 use member::Member;
 use plan::Plan;
+use route::Route;
 
 /// Bytes of all matrices to invert, over checkpoints and blocks: n = 23 000 train examples for one exact kernel.
 pub(crate) const LARGEST_BYTES: i64 = 4 << 30;
@@ -129,6 +132,77 @@ impl Kernel<'_> {
         let columns = columns.finish(count)?;
         let (name, options, threshold) = (self.name, self.options, self.threshold);
         Ok(Fitted { name, options, train: train.clone(), points, columns, threshold })
+    }
+
+    /// What fitting and scoring take at one checkpoint.
+    pub fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
+        let (n, m) = (probe.n, probe.m);
+        let projector = match self.projection {
+            Some(projection) => Some(guarded(|| projection.fit(probe.snapshot().layout(), 0))?),
+            None => None,
+        };
+        let room = HELD_BYTES as f64;
+        let inverts = self.inverse.damping().is_some();
+        let Some(projector) = projector else {
+            // Among the examples. Where the features are fewer, inner products of all parameters take no longer.
+            let fits = n * probe.held <= TRAIN_BYTES as f64;
+            let held = if fits { n * probe.held } else { 0.0 };
+            // Each batch meets all others, which are computed again if they were not kept.
+            let passes = if fits { 1.0 } else { 1.0 + (n / probe.at_once.min((n / 4.0).max(64.0))).ceil() };
+            let pairs = n * n / 2.0;
+            let fit = Part {
+                name: "fit",
+                gradients: passes * n,
+                flops: pairs * probe.pair_flops + n.powi(3) / 3.0,
+                seconds: pairs * probe.pair()? + n.powi(3) / 3.0 * probe.flop64,
+                memory: held + 8.0 * n * n + 3.0 * probe.working,
+                kept: held + 8.0 * n * n,
+                cheaper: Some("a projection to fewer numbers than there are train examples"),
+                ..Part::default()
+            };
+            let score = Part {
+                name: "score",
+                gradients: m + if fits { 0.0 } else { n },
+                flops: n * m * probe.pair_flops + 2.0 * m * n * n,
+                seconds: n * m * probe.pair()? + 2.0 * m * n * n * probe.flop64,
+                memory: held + 8.0 * n * n + m * probe.held + 32.0 * m * n,
+                cheaper: Some("a projection to fewer numbers than there are train examples"),
+                ..Part::default()
+            };
+            return Ok(vec![fit, score]);
+        };
+        let k = projector.k() as f64;
+        let project = probe.each(|gradients| projector.project(gradients))?;
+        let sizes =
+            projector.parts().iter().map(|part| (part.len as f64, Route::of(n as i64, part.len).size(n as i64, part.len) as f64));
+        let sizes: Vec<(f64, f64)> = sizes.collect();
+        let sum = |of: fn(&(f64, f64)) -> f64| if inverts { sizes.iter().map(of).sum::<f64>() } else { 0.0 };
+        let (matrix, cube, square) = (n * sum(|(k, r)| k * r), sum(|(_, r)| r.powi(3) / 3.0), sum(|(_, r)| r * r));
+        let bytes = if self.half { 2.0 } else { 4.0 };
+        let passes = if n * k * bytes > room { 2.0 } else { 1.0 };
+        let held = (n * k * bytes).min(room);
+        let forms = probe.working + 512.0 * 4.0 * probe.p.min(HELD_BYTES as f64 / 2048.0 / 4.0);
+        let fit = Part {
+            name: "fit",
+            gradients: passes * n,
+            flops: matrix + cube,
+            seconds: passes * n * project + (matrix + cube) * probe.flop64,
+            memory: held + 8.0 * square + forms,
+            kept: held + 8.0 * square,
+            cheaper: Some("a projection to fewer numbers, or half: true"),
+            ..Part::default()
+        };
+        let meet = 2.0 * m * square + 2.0 * m * n * k;
+        let score = Part {
+            name: "score",
+            gradients: m + (passes - 1.0) * n,
+            flops: meet,
+            seconds: (m + (passes - 1.0) * n) * project + meet * probe.flop64,
+            memory: held + 8.0 * square + forms + 8.0 * m * k + 24.0 * m * n,
+            cheaper: Some("a projection to fewer numbers, or half: true"),
+            ..Part::default()
+        };
+        Ok(vec![fit, score])
     }
 
     /// Eigenvalues instead of a factor, so that every λ is at hand.

@@ -14,6 +14,7 @@ use tch::{Kind, Tensor, no_grad};
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
+use crate::plan::{self, Part, Probe};
 use crate::progress::Progress;
 use crate::snapshot::{Of, Snapshot};
 use crate::task::Task;
@@ -101,6 +102,10 @@ impl Method for Ats {
 
     fn has_own_scores(&self) -> bool {
         false
+    }
+
+    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
+        Err(plan::none(&self.name()))
     }
 }
 

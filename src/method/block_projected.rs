@@ -16,6 +16,7 @@ use crate::curvature::Damping;
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::kernel::{Columns, Inverse, Kernel, Threshold};
+use crate::plan::{Part, Probe};
 use crate::projection::{Kronecker, Projection};
 use crate::task::Task;
 
@@ -69,20 +70,14 @@ impl BlockProjected {
     }
 
     /// The same for a method of another name, whose options are checked under it.
-    pub(super) fn fit_as(
-        &self,
-        options: &'static str,
-        name: String,
-        task: &Task,
-        train: &Dataset,
-    ) -> Result<Box<dyn Attributor>> {
+    pub(super) fn kernel_as(&self, options: &'static str, name: String) -> Kernel<'_> {
         let inverse = match self.fisher {
             FisherKind::Empirical => Inverse::Mean(self.damping),
             FisherKind::Identity => Inverse::None,
         };
         let (columns, threshold) = (Columns::Plain, Threshold::None);
         let projection = Some(&self.projection);
-        Kernel { options, name, projection, inverse, columns, threshold, half: self.half }.fit(task, train)
+        Kernel { options, name, projection, inverse, columns, threshold, half: self.half }
     }
 }
 
@@ -93,6 +88,10 @@ impl Method for BlockProjected {
     }
 
     fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
-        self.fit_as("BlockProjected", self.name(), task, train)
+        self.kernel_as("BlockProjected", self.name()).fit(task, train)
+    }
+
+    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
+        self.kernel_as("BlockProjected", self.name()).parts(probe)
     }
 }

@@ -13,6 +13,7 @@ use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::kernel::{Columns, DampingPath, Inverse, Kernel, Threshold, both_sides};
 use crate::measurement::{MeanSquaredOutput, Measurement};
+use crate::plan::{Part, Probe};
 use crate::projection::Projection;
 use crate::task::Task;
 
@@ -91,5 +92,9 @@ impl Method for DTrak {
 
     fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
         self.kernel().fit(&both_sides(task, &self.output), train)
+    }
+
+    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
+        self.kernel().parts(probe)
     }
 }

@@ -25,6 +25,7 @@ use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::stream::batch_size;
+use crate::plan::{self, Part, Probe};
 use crate::projection::{Projection, Projector};
 use crate::snapshot::Snapshot;
 use crate::task::Task;
@@ -226,5 +227,9 @@ impl Method for DataValueEmbedding {
 
     fn has_own_scores(&self) -> bool {
         false
+    }
+
+    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
+        Err(plan::none(&self.name()))
     }
 }

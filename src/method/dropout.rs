@@ -14,6 +14,7 @@ use super::wrapped::{Rescaling, Wrapped};
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::plan::{self, Part, Probe};
 use crate::sampler::{Sampler, Thinned};
 use crate::task::Task;
 
@@ -79,6 +80,10 @@ impl Method for Dropout {
 
     fn has_own_scores(&self) -> bool {
         self.method.has_own_scores()
+    }
+
+    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
+        Err(plan::none(&self.name()))
     }
 }
 

@@ -13,6 +13,7 @@ use super::{Attributor, BlockProjected, FisherKind, Method};
 use crate::curvature::Damping;
 use crate::dataset::Dataset;
 use crate::error::Result;
+use crate::plan::{Part, Probe};
 use crate::projection::FactoredSparse;
 use crate::task::Task;
 
@@ -51,14 +52,24 @@ impl Default for FactGrass {
     }
 }
 
+impl FactGrass {
+    fn projected(&self) -> BlockProjected {
+        let projection = FactoredSparse { dim: self.dim, blowup: self.blowup, seed: self.seed };
+        let (fisher, damping, half) = (self.fisher, self.damping, self.half);
+        BlockProjected { fisher, damping, half, ..BlockProjected::new(projection) }
+    }
+}
+
 impl Method for FactGrass {
     fn name(&self) -> String {
         "FactGraSS".into()
     }
 
     fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
-        let projection = FactoredSparse { dim: self.dim, blowup: self.blowup, seed: self.seed };
-        let (fisher, damping, half) = (self.fisher, self.damping, self.half);
-        BlockProjected { fisher, damping, half, ..BlockProjected::new(projection) }.fit_as("FactGrass", self.name(), task, train)
+        self.projected().kernel_as("FactGrass", self.name()).fit(task, train)
+    }
+
+    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
+        self.projected().kernel_as("FactGrass", self.name()).parts(probe)
     }
 }

@@ -10,6 +10,7 @@ use super::{Attributor, InnerProduct, Method, Weighting};
 use crate::curvature::{Curvature, Explicit};
 use crate::dataset::Dataset;
 use crate::error::Result;
+use crate::plan::{Part, Probe};
 use crate::snapshot::Of;
 use crate::task::Task;
 
@@ -58,5 +59,10 @@ impl Method for Influence {
     fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
         let (curvature, weighting) = (Some(self.curvature.as_ref()), Weighting::Mean);
         InnerProduct { name: self.name(), explain: Of::Measurement, unit_norm: false, curvature, weighting }.fit(task, train)
+    }
+
+    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
+        let (fit, solve) = self.curvature.parts(probe)?;
+        Ok(vec![fit, solve])
     }
 }

@@ -16,6 +16,7 @@ use super::features::features;
 use super::{Attributor, Method, Similarity};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
+use crate::plan::{self, Part, Probe};
 use crate::progress::Progress;
 use crate::snapshot::{Of, Snapshot, all_finite};
 use crate::task::Task;
@@ -114,6 +115,10 @@ impl Method for KnnShapley {
 
     fn has_own_scores(&self) -> bool {
         false
+    }
+
+    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
+        Err(plan::none(&self.name()))
     }
 }
 

@@ -12,6 +12,7 @@ use super::{Attributor, BlockProjected, FisherKind, Method};
 use crate::curvature::Damping;
 use crate::dataset::Dataset;
 use crate::error::Result;
+use crate::plan::{Part, Probe};
 use crate::projection::Kronecker;
 use crate::task::Task;
 
@@ -51,14 +52,24 @@ impl Default for LoGra {
     }
 }
 
+impl LoGra {
+    fn projected(&self) -> BlockProjected {
+        let projection = Kronecker { input: self.input, output: self.output, seed: self.seed, ..Kronecker::default() };
+        let (fisher, damping, half) = (self.fisher, self.damping, self.half);
+        BlockProjected { fisher, damping, half, ..BlockProjected::new(projection) }
+    }
+}
+
 impl Method for LoGra {
     fn name(&self) -> String {
         "LoGra".into()
     }
 
     fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
-        let projection = Kronecker { input: self.input, output: self.output, seed: self.seed, ..Kronecker::default() };
-        let (fisher, damping, half) = (self.fisher, self.damping, self.half);
-        BlockProjected { fisher, damping, half, ..BlockProjected::new(projection) }.fit_as("LoGra", self.name(), task, train)
+        self.projected().kernel_as("LoGra", self.name()).fit(task, train)
+    }
+
+    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
+        self.projected().kernel_as("LoGra", self.name()).parts(probe)
     }
 }

@@ -54,6 +54,7 @@ use tch::Tensor;
 use crate::curvature::{Arnoldi, ConjugateGradient, DataInf, Diagonal, Ekfac, Explicit, Kfac, Lissa, Matrix, Nystrom};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
+use crate::plan::{self, Part, Probe};
 use crate::scores::Scores;
 use crate::task::Task;
 
@@ -64,6 +65,38 @@ pub trait Method {
 
     /// Learns what scoring needs from the train examples; checks the options first.
     fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>>;
+
+    /// What fitting and scoring at one checkpoint take, from what was measured on a few examples: for [`plan`](Method::plan).
+    ///
+    /// As it is, the work of a method that meets the gradients of both sides once.
+    ///
+    /// Errors: [`Error::Unsupported`] where the work does not follow from the number of gradients.
+    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
+        Ok(vec![probe.streamed()?])
+    }
+
+    /// What fitting and scoring will take on this machine, before they are started: a row for each part and one for their sum.
+    ///
+    /// Columns: `part`; `gradients`; `gflops`, multiplications and additions in 10⁹; `seconds`, with the speed of gradients, inner products
+    /// and matrix products measured now on one batch; `memory_mb`, what the process will hold at its peak, with what it holds already;
+    /// `disk_mb`; `warning`, if more memory is needed than is free, with a setting that needs less.
+    ///
+    /// Takes about a second, or the time of three batches where a batch takes longer. Right within a factor of two where nothing else
+    /// keeps the machine busy; conjugate gradients and the like end when they are exact enough, which no count foresees.
+    ///
+    /// ```
+    /// use ascribe::prelude::*;
+    /// let (train, test) = dataset::digits()?.split(500, 100, 0)?;
+    /// let task = Task::new(|p: &nn::Path| Mlp::new(p, &[64, 32, 10])).train(&Trainer { epochs: 1, ..default() }, &train)?;
+    /// let plan = Trak::default().plan(&task, &train, &test)?;
+    /// assert_eq!(plan.column("part")?.str()?.iter().flatten().collect::<Vec<_>>(), ["fit", "score", "total"]);
+    /// assert_eq!(plan.column("gradients")?.i64()?.get(2), Some(500 + 100));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn plan(&self, task: &Task, train: &Dataset, test: &Dataset) -> Result<DataFrame> {
+        let probe = Probe::new(task, train, test)?;
+        plan::table(&probe, &self.parts(&probe)?, task.checkpoints().len())
+    }
 
     /// Whether what is fitted has [`own_scores`](Attributor::own_scores), so that [`UnitNorm`] can say no before anything is computed.
     fn has_own_scores(&self) -> bool {

@@ -9,6 +9,7 @@ use tch::{Kind, Tensor};
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::Result;
+use crate::plan::{Part, Probe};
 use crate::random::{self, Purpose};
 use crate::task::Task;
 
@@ -40,6 +41,10 @@ impl Method for Random {
 
     fn has_own_scores(&self) -> bool {
         false
+    }
+
+    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
+        Ok(Vec::new())
     }
 }
 

@@ -12,6 +12,7 @@ use super::wrapped::{Rescaling, Wrapped, reciprocal, root};
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::Result;
+use crate::plan::{Part, Probe};
 use crate::task::Task;
 
 /// What the change that an example makes is measured by.
@@ -69,5 +70,11 @@ impl Method for RelatIf {
 
     fn has_own_scores(&self) -> bool {
         false
+    }
+
+    /// And a gradient of each train example for its length.
+    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
+        let own = Part { name: "lengths", gradients: probe.n, ..Part::default() };
+        Ok(self.method.parts(probe)?.into_iter().chain([own]).collect())
     }
 }

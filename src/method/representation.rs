@@ -12,6 +12,7 @@ use super::features::features;
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
+use crate::plan::{self, Part, Probe};
 use crate::snapshot::{Of, Snapshot};
 use crate::task::Task;
 
@@ -64,6 +65,10 @@ impl Method for RepresentationSimilarity {
             points.push((snapshot, features));
         }
         Ok(Box::new(Fitted { options: self.clone(), train: train.clone(), points }))
+    }
+
+    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
+        Err(plan::none(&self.name()))
     }
 }
 

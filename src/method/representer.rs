@@ -21,6 +21,7 @@ use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::model::{Operation, Record};
+use crate::plan::{self, Part, Probe};
 use crate::snapshot::{Of, Snapshot, finite};
 use crate::task::Task;
 
@@ -125,6 +126,10 @@ impl Method for Representer {
 
     fn has_own_scores(&self) -> bool {
         false
+    }
+
+    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
+        Err(plan::none(&self.name()))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::kernel::{Columns, DampingPath, Inverse, Kernel, Threshold, both_sides};
 use crate::measurement::{Margin, Measurement};
+use crate::plan::{Part, Probe};
 use crate::projection::Projection;
 use crate::task::Task;
 
@@ -119,5 +120,9 @@ impl Method for Trak {
 
     fn fit(&self, task: &Task, train: &Dataset) -> Result<Box<dyn Attributor>> {
         self.kernel().fit(&both_sides(task, &self.output), train)
+    }
+
+    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
+        self.kernel().parts(probe)
     }
 }

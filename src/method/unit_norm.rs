@@ -12,6 +12,7 @@ use super::wrapped::{Rescaling, Wrapped, reciprocal};
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::plan::{Part, Probe};
 use crate::task::Task;
 
 /// Cosines in the geometry of a method.
@@ -53,5 +54,11 @@ impl Method for UnitNorm {
 
     fn has_own_scores(&self) -> bool {
         self.method.has_own_scores()
+    }
+
+    /// And a gradient of each train example for its length.
+    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
+        let own = Part { name: "lengths", gradients: probe.n, ..Part::default() };
+        Ok(self.method.parts(probe)?.into_iter().chain([own]).collect())
     }
 }

@@ -24,6 +24,7 @@ mod leave_one_out;
 mod newton;
 mod one_step;
 mod permutations;
+mod plan;
 mod probe;
 mod retrained;
 mod retraining;
