@@ -140,7 +140,7 @@ fn gradients_are_counted_and_methods_without_a_plan_say_so() {
                 _ => 2 * (24 + 5),
             };
             assert_eq!(*gradients.last().unwrap(), expected, "{} on {name}", method.name());
-            assert!(column(&plan, "seconds").iter().all(|&seconds| seconds >= 0.0 && seconds < 60.0));
+            assert!(column(&plan, "seconds").iter().all(|&seconds| (0.0..60.0).contains(&seconds)));
         }
     }
 }
