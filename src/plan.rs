@@ -224,35 +224,51 @@ fn timed<T>(mut work: impl FnMut() -> Result<T>) -> Result<(f64, T)> {
 pub(crate) fn table(probe: &Probe, parts: &[Part], checkpoints: usize) -> Result<DataFrame> {
     let count = checkpoints as f64;
     let (now, free) = (resident(), available());
-    let mega = |bytes: f64| bytes / 1e6;
     let kept: f64 = parts.iter().map(|part| part.kept).sum::<f64>() * (count - 1.0);
-    let mut rows: Vec<(&str, f64, f64, f64, f64, f64, Option<String>)> = Vec::new();
+    let mut rows = Vec::new();
     for part in parts {
         let extra = part.memory + kept;
-        let warning = free.filter(|&free| extra > free).map(|free| warning(extra, free, part.cheaper));
-        rows.push((
-            part.name,
-            part.gradients * count,
-            (part.flops + part.gradients * probe.gradient_flops) * count,
-            (part.seconds + part.gradients * probe.gradient) * count,
-            mega(now + extra),
-            mega(part.disk * count),
-            warning,
-        ));
+        rows.push(Row {
+            name: part.name,
+            gradients: part.gradients * count,
+            flops: (part.flops + part.gradients * probe.gradient_flops) * count,
+            seconds: (part.seconds + part.gradients * probe.gradient) * count,
+            memory: now + extra,
+            disk: part.disk * count,
+            warning: free.filter(|&free| extra > free).map(|free| warning(extra, free, part.cheaper)),
+        });
     }
-    let sum = |of: fn(&(&str, f64, f64, f64, f64, f64, Option<String>)) -> f64| rows.iter().map(of).sum::<f64>();
-    let peak = rows.iter().map(|row| row.4).fold(mega(now), f64::max);
-    let total = ("total", sum(|r| r.1), sum(|r| r.2), sum(|r| r.3), peak, sum(|r| r.5), None);
-    rows.push(total);
+    let sum = |of: fn(&Row) -> f64| rows.iter().map(of).sum::<f64>();
+    rows.push(Row {
+        name: "total",
+        gradients: sum(|row| row.gradients),
+        flops: sum(|row| row.flops),
+        seconds: sum(|row| row.seconds),
+        memory: rows.iter().map(|row| row.memory).fold(now, f64::max),
+        disk: sum(|row| row.disk),
+        warning: None,
+    });
+    let column = |of: fn(&Row) -> f64| rows.iter().map(of).collect::<Vec<_>>();
     Ok(df!(
-        "part" => rows.iter().map(|row| row.0).collect::<Vec<_>>(),
-        "gradients" => rows.iter().map(|row| row.1.round() as i64).collect::<Vec<_>>(),
-        "gflops" => rows.iter().map(|row| row.2 / 1e9).collect::<Vec<_>>(),
-        "seconds" => rows.iter().map(|row| row.3).collect::<Vec<_>>(),
-        "memory_mb" => rows.iter().map(|row| row.4).collect::<Vec<_>>(),
-        "disk_mb" => rows.iter().map(|row| row.5).collect::<Vec<_>>(),
-        "warning" => rows.iter().map(|row| row.6.clone()).collect::<Vec<_>>(),
+        "part" => rows.iter().map(|row| row.name).collect::<Vec<_>>(),
+        "gradients" => rows.iter().map(|row| row.gradients.round() as i64).collect::<Vec<_>>(),
+        "gflops" => column(|row| row.flops / 1e9),
+        "seconds" => column(|row| row.seconds),
+        "memory_mb" => column(|row| row.memory / 1e6),
+        "disk_mb" => column(|row| row.disk / 1e6),
+        "warning" => rows.iter().map(|row| row.warning.clone()).collect::<Vec<_>>(),
     )?)
+}
+
+/// A row of the table, over all checkpoints.
+struct Row {
+    name: &'static str,
+    gradients: f64,
+    flops: f64,
+    seconds: f64,
+    memory: f64,
+    disk: f64,
+    warning: Option<String>,
 }
 
 /// Work of one part, measured as a whole.
