@@ -220,55 +220,56 @@ fn timed<T>(mut work: impl FnMut() -> Result<T>) -> Result<(f64, T)> {
     Ok((times[times.len() / 2], last))
 }
 
-/// The parts as a table, with their sum.
-pub(crate) fn table(probe: &Probe, parts: &[Part], checkpoints: usize) -> Result<DataFrame> {
-    let count = checkpoints as f64;
-    let (now, free) = (resident(), available());
-    let kept: f64 = parts.iter().map(|part| part.kept).sum::<f64>() * (count - 1.0);
-    let mut rows = Vec::new();
-    for part in parts {
-        let extra = part.memory + kept;
-        rows.push(Row {
-            name: part.name,
-            gradients: part.gradients * count,
-            flops: (part.flops + part.gradients * probe.gradient_flops) * count,
-            seconds: (part.seconds + part.gradients * probe.gradient) * count,
-            memory: now + extra,
-            disk: part.disk * count,
-            warning: free.filter(|&free| extra > free).map(|free| warning(extra, free, part.cheaper)),
-        });
-    }
-    let sum = |of: fn(&Row) -> f64| rows.iter().map(of).sum::<f64>();
-    rows.push(Row {
-        name: "total",
-        gradients: sum(|row| row.gradients),
-        flops: sum(|row| row.flops),
-        seconds: sum(|row| row.seconds),
-        memory: rows.iter().map(|row| row.memory).fold(now, f64::max),
-        disk: sum(|row| row.disk),
-        warning: None,
-    });
-    let column = |of: fn(&Row) -> f64| rows.iter().map(of).collect::<Vec<_>>();
-    Ok(df!(
-        "part" => rows.iter().map(|row| row.name).collect::<Vec<_>>(),
-        "gradients" => rows.iter().map(|row| row.gradients.round() as i64).collect::<Vec<_>>(),
-        "gflops" => column(|row| row.flops / 1e9),
-        "seconds" => column(|row| row.seconds),
-        "memory_mb" => column(|row| row.memory / 1e6),
-        "disk_mb" => column(|row| row.disk / 1e6),
-        "warning" => rows.iter().map(|row| row.warning.clone()).collect::<Vec<_>>(),
-    )?)
-}
-
-/// A row of the table, over all checkpoints.
+/// One row of a plan's table.
 struct Row {
-    name: &'static str,
+    part: &'static str,
     gradients: f64,
     flops: f64,
     seconds: f64,
     memory: f64,
     disk: f64,
     warning: Option<String>,
+}
+
+/// The parts as a table, with their sum.
+pub(crate) fn table(probe: &Probe, parts: &[Part], checkpoints: usize) -> Result<DataFrame> {
+    let count = checkpoints as f64;
+    let (now, free) = (resident(), available());
+    let mega = |bytes: f64| bytes / 1e6;
+    let kept: f64 = parts.iter().map(|part| part.kept).sum::<f64>() * (count - 1.0);
+    let mut rows: Vec<Row> = Vec::new();
+    for part in parts {
+        let extra = part.memory + kept;
+        let warning = free.filter(|&free| extra > free).map(|free| warning(extra, free, part.cheaper));
+        rows.push(Row {
+            part: part.name,
+            gradients: part.gradients * count,
+            flops: (part.flops + part.gradients * probe.gradient_flops) * count,
+            seconds: (part.seconds + part.gradients * probe.gradient) * count,
+            memory: mega(now + extra),
+            disk: mega(part.disk * count),
+            warning,
+        });
+    }
+    let sum = |of: fn(&Row) -> f64| rows.iter().map(of).sum::<f64>();
+    rows.push(Row {
+        part: "total",
+        gradients: sum(|row| row.gradients),
+        flops: sum(|row| row.flops),
+        seconds: sum(|row| row.seconds),
+        memory: rows.iter().map(|row| row.memory).fold(mega(now), f64::max),
+        disk: sum(|row| row.disk),
+        warning: None,
+    });
+    Ok(df!(
+        "part" => rows.iter().map(|row| row.part).collect::<Vec<_>>(),
+        "gradients" => rows.iter().map(|row| row.gradients.round() as i64).collect::<Vec<_>>(),
+        "gflops" => rows.iter().map(|row| row.flops / 1e9).collect::<Vec<_>>(),
+        "seconds" => rows.iter().map(|row| row.seconds).collect::<Vec<_>>(),
+        "memory_mb" => rows.iter().map(|row| row.memory).collect::<Vec<_>>(),
+        "disk_mb" => rows.iter().map(|row| row.disk).collect::<Vec<_>>(),
+        "warning" => rows.iter().map(|row| row.warning.clone()).collect::<Vec<_>>(),
+    )?)
 }
 
 /// Work of one part, measured as a whole.

@@ -81,6 +81,7 @@ fn alone() {
 /// Within a factor of two on a machine that does nothing else, which `make bench` checks; here beside other work, of four.
 #[test]
 #[cfg(target_os = "linux")]
+#[ignore = "measures for a minute; run by make bench"]
 fn seconds_and_memory_are_about_those_that_a_run_takes() {
     let room = if std::env::var_os("ASCRIBE_BENCH").is_some() { 2.0 } else { 4.0 };
     let output = Command::new(std::env::current_exe().unwrap())
@@ -139,7 +140,7 @@ fn gradients_are_counted_and_methods_without_a_plan_say_so() {
                 _ => 2 * (24 + 5),
             };
             assert_eq!(*gradients.last().unwrap(), expected, "{} on {name}", method.name());
-            assert!(column(&plan, "seconds").iter().all(|&seconds| seconds >= 0.0 && seconds < 60.0));
+            assert!(column(&plan, "seconds").iter().all(|&seconds| (0.0..60.0).contains(&seconds)));
         }
     }
 }
