@@ -43,6 +43,7 @@ bench:
 	$(CARGO) bench --locked --profile dev --bench projection
 	$(CARGO) bench --locked --profile dev --bench retrain
 	$(CARGO) bench --locked --profile dev --bench posterior
+	$(CARGO) bench --locked --profile dev --bench own_model
 	ASCRIBE_BENCH=1 $(CARGO) test --locked --test suite -- --ignored plan::seconds_and_memory # what a plan says, within a factor of two
 	@$(PYTHON) scripts/notebooks --to target/bench --csv target/bench/notebook.csv 01
 

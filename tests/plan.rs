@@ -43,7 +43,7 @@ fn cases() -> Vec<Case> {
     vec![
         (Box::new(GradDot::default()), large.clone(), wide.clone(), random(1000, 784)),
         (Box::new(Trak::exact()), large.clone(), wide.head(3000).unwrap(), random(300, 784)),
-        (Box::new(projected), large, wide.head(2000).unwrap(), random(200, 784)),
+        (Box::new(projected), large, wide.head(500).unwrap(), random(50, 784)),
         (Box::new(explicit), small, narrow, random(300, 64)),
     ]
 }
