@@ -119,6 +119,8 @@ fn a_crossed_design_varies_one_thing_at_a_time() {
     // One batch an epoch: order is no factor.
     let whole = rows(grid(Trainer { batch_size: 30, ..steps.clone() }, 1).train(&crate::tasks::mlp(), &train).unwrap().task());
     assert!(apart(&whole, 0, 1) < 1e-5 && apart(&whole, 0, 3) > 0.1);
+    let single = Crossed { orders: 1, ..Crossed::default() }.train(&crate::tasks::mlp(), &train).err().unwrap().to_string();
+    assert!(single.contains("at least 2 levels of two factors, got [4, 1, 1]"), "{single}");
     let three = grid(steps, 2).train(&crate::tasks::mlp(), &train).unwrap();
     assert_eq!(three.task().runs().len(), 12);
     assert!(apart(&rows(three.task()), 0, 1) > 1e-4, "the subset matters");

@@ -84,8 +84,8 @@ pub struct Grid {
 impl Crossed {
     /// Trains them all.
     ///
-    /// Errors: [`Error::Option`] for a count of 0, fewer than two of everything, or a fraction outside 0 to 1; [`Error::Data`] if subsets of
-    /// all data are asked for; what training says.
+    /// Errors: [`Error::Option`] for a count of 0, fewer than two factors with several levels, a fraction outside 0 to 1, or several subsets of
+    /// all data; what training says.
     pub fn train(&self, task: &Task, train: &Dataset) -> Result<Grid> {
         let levels = [self.initialisations, self.orders, self.subsets];
         for (name, count) in [("initialisations", levels[0]), ("orders", levels[1]), ("subsets", levels[2])] {
@@ -93,8 +93,8 @@ impl Crossed {
                 return Err(Error::option(format!("Crossed.{name}"), "at least 1", count));
             }
         }
-        if levels.iter().all(|&count| count < 2) {
-            return Err(Error::option("Crossed", "at least 2 levels of some factor", "1 of each"));
+        if levels.iter().filter(|&&count| count > 1).count() < 2 {
+            return Err(Error::option("Crossed", "at least 2 levels of two factors", format!("{levels:?}")));
         }
         if !(self.fraction > 0.0 && self.fraction <= 1.0) {
             return Err(Error::option("Crossed.fraction", "above 0 and at most 1", self.fraction));
