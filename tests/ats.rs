@@ -110,7 +110,10 @@ fn what_is_missing_is_said() {
     let (kept, _, _) = trained(&Trainer { epochs: 1, keep_optimizer: true, optimizer: Optimizer::sgd(0.9, 0.0), ..default() });
     let other = error(Ats { start: Start::Trained, ..default() }, &kept);
     assert!(other.contains("trained by another optimiser"), "{other}");
-    let tensors = task.checkpoints()[0].tensors().iter().map(|(name, t)| (name.clone(), t.shallow_clone())).collect();
-    let foreign = task.clone().with_checkpoints(vec![Checkpoint::new(0, 0, 0.0, tensors)]).unwrap();
-    assert!(error(Ats::default(), &foreign).contains("set Ats.learning_rate"));
+    let shared = |(name, t): &(String, Tensor)| (name.clone(), t.shallow_clone());
+    for rate in [0.0, f64::NAN] {
+        let foreign = Checkpoint::new(0, 0, rate, task.checkpoints()[0].tensors().iter().map(shared).collect());
+        let foreign = task.clone().with_checkpoints(vec![foreign]).unwrap();
+        assert!(error(Ats::default(), &foreign).contains("set Ats.learning_rate"), "{rate}");
+    }
 }

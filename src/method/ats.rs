@@ -81,7 +81,8 @@ impl Method for Ats {
         task.snapshot(0)?.check(train, task.objective.as_ref())?;
         for checkpoint in task.checkpoints() {
             let name = checkpoint.name();
-            if self.learning_rate.is_none() && checkpoint.learning_rate <= 0.0 {
+            let known = checkpoint.learning_rate > 0.0 && checkpoint.learning_rate.is_finite();
+            if self.learning_rate.is_none() && !known {
                 return Err(Error::checkpoint(name, "it does not say its learning rate; set Ats.learning_rate"));
             }
             let network = Snapshot::new(&task, checkpoint)?;
