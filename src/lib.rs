@@ -31,6 +31,7 @@ pub mod plan;
 pub mod plot;
 pub mod posterior;
 pub mod prelude;
+mod process;
 mod progress;
 pub mod projection;
 mod random;

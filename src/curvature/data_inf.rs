@@ -4,11 +4,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use super::train_side::TrainSide;
+use super::train_side::{HELD_BYTES, TrainSide};
 use super::{Curvature, Damping, Preconditioner, check_finite_rows};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::{Block, Columns, Gradients, Layout};
+use crate::plan::{Part, Probe};
 use crate::snapshot::Snapshot;
 
 /// DataInf: the mean of inverses in place of the inverse of the mean, layer by layer in closed form.
@@ -82,6 +83,32 @@ impl Curvature for DataInf {
             layers.push(Layer { columns, lambda, weights });
         }
         Ok(Box::new(Fitted { train, layers, layout: snapshot.layout().clone() }))
+    }
+
+    fn parts(&self, probe: &Probe) -> Result<Option<(Part, Part)>> {
+        let (n, m) = (probe.n, probe.m);
+        let kept = if n * probe.held <= HELD_BYTES as f64 { n * probe.held } else { 0.0 };
+        let norms = probe.each(|few| few.blocks().iter().map(|block| block.squared_norms()).collect::<Result<Vec<_>>>())?;
+        let fit =
+            Part { name: "fit", gradients: n, seconds: n * norms, memory: kept + probe.working, kept, ..Part::default() };
+        let (formed, pairs) = (2.0 * n * m * probe.p, n * n / 2.0 + n * m);
+        let mixed = 2.0 * n * n * m * probe.blocks;
+        if kept == 0.0 || n * n * probe.pair_flops / 4.0 + mixed / 2.0 >= formed {
+            let mut rows = probe.mapped(kept, 0.0)?;
+            rows.gradients += if kept == 0.0 { n } else { 0.0 };
+            rows.flops += 2.0 * formed;
+            rows.seconds += 2.0 * formed * probe.flop;
+            return Ok(Some((fit, rows)));
+        }
+        let score = Part {
+            name: "score",
+            gradients: m,
+            flops: pairs * probe.pair_flops + mixed,
+            seconds: pairs * probe.pair()? + mixed * probe.flop,
+            memory: kept + m * probe.held + 4.0 * n * m * (probe.blocks + 2.0) + probe.working,
+            ..Part::default()
+        };
+        Ok(Some((fit, score)))
     }
 }
 

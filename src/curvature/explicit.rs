@@ -91,7 +91,7 @@ impl Curvature for Explicit {
     }
 
     /// The matrix is formed of few examples and of twice as many, where it is small; else its products are counted.
-    fn parts(&self, probe: &Probe) -> Result<(Part, Part)> {
+    fn parts(&self, probe: &Probe) -> Result<Option<(Part, Part)>> {
         let (n, m, p, outputs) = (probe.n, probe.m, probe.p, probe.outputs);
         let dual = self.matrix == Matrix::EmpiricalFisher && n < p;
         let r = if dual { n } else { p };
@@ -118,7 +118,7 @@ impl Curvature for Explicit {
             cheaper: Some("ConjugateGradient, which forms no matrix"),
             ..Part::default()
         };
-        Ok((fit, probe.mapped(8.0 * r * r, 2.0 * m * r * r)?))
+        Ok(Some((fit, probe.mapped(8.0 * r * r, 2.0 * m * r * r)?)))
     }
 }
 

@@ -14,7 +14,7 @@ use tch::{Kind, Tensor, no_grad};
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
-use crate::plan::{self, Part, Probe};
+use crate::plan::{Part, Probe};
 use crate::progress::Progress;
 use crate::snapshot::{Of, Snapshot};
 use crate::task::Task;
@@ -105,8 +105,8 @@ impl Method for Ats {
         false
     }
 
-    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
-        Err(plan::none(&self.name()))
+    fn parts(&self, _: &Probe) -> Result<Option<Vec<Part>>> {
+        Ok(None)
     }
 }
 

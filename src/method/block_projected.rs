@@ -91,7 +91,7 @@ impl Method for BlockProjected {
         self.kernel_as("BlockProjected", self.name()).fit(task, train)
     }
 
-    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
-        self.kernel_as("BlockProjected", self.name()).parts(probe)
+    fn parts(&self, probe: &Probe) -> Result<Option<Vec<Part>>> {
+        self.kernel_as("BlockProjected", self.name()).parts(probe).map(Some)
     }
 }

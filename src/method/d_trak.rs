@@ -94,7 +94,7 @@ impl Method for DTrak {
         self.kernel().fit(&both_sides(task, &self.output), train)
     }
 
-    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
-        self.kernel().parts(probe)
+    fn parts(&self, probe: &Probe) -> Result<Option<Vec<Part>>> {
+        self.kernel().parts(probe).map(Some)
     }
 }

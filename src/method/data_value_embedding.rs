@@ -16,6 +16,7 @@ mod unrolled;
 
 use std::sync::Arc;
 
+use polars::prelude::DataFrame;
 use serde::{Deserialize, Serialize};
 
 pub use unrolled::Unrolled;
@@ -25,7 +26,7 @@ use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::gradient::stream::batch_size;
-use crate::plan::{self, Part, Probe};
+use crate::plan;
 use crate::projection::{Projection, Projector};
 use crate::snapshot::Snapshot;
 use crate::task::Task;
@@ -229,7 +230,9 @@ impl Method for DataValueEmbedding {
         false
     }
 
-    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
-        Err(plan::none(&self.name()))
+    /// Rehearsed by training on few examples, and watching it.
+    fn plan(&self, task: &Task, train: &Dataset, test: &Dataset) -> Result<DataFrame> {
+        let watched = |few: &Dataset| -> Result<Box<dyn Attributor>> { Ok(Box::new(self.train(task.clone(), few)?.1)) };
+        plan::table(&plan::rehearse(watched, train, test, task.runs().len())?)
     }
 }

@@ -14,7 +14,7 @@ use super::wrapped::{Rescaling, Wrapped};
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::plan::{self, Part, Probe};
+use crate::plan::{Part, Probe};
 use crate::sampler::{Sampler, Thinned};
 use crate::task::Task;
 
@@ -82,8 +82,8 @@ impl Method for Dropout {
         self.method.has_own_scores()
     }
 
-    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
-        Err(plan::none(&self.name()))
+    fn parts(&self, _: &Probe) -> Result<Option<Vec<Part>>> {
+        Ok(None)
     }
 }
 

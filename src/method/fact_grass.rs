@@ -69,7 +69,7 @@ impl Method for FactGrass {
         self.projected().kernel_as("FactGrass", self.name()).fit(task, train)
     }
 
-    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
-        self.projected().kernel_as("FactGrass", self.name()).parts(probe)
+    fn parts(&self, probe: &Probe) -> Result<Option<Vec<Part>>> {
+        self.projected().kernel_as("FactGrass", self.name()).parts(probe).map(Some)
     }
 }

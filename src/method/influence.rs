@@ -61,8 +61,7 @@ impl Method for Influence {
         InnerProduct { name: self.name(), explain: Of::Measurement, unit_norm: false, curvature, weighting }.fit(task, train)
     }
 
-    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
-        let (fit, solve) = self.curvature.parts(probe)?;
-        Ok(vec![fit, solve])
+    fn parts(&self, probe: &Probe) -> Result<Option<Vec<Part>>> {
+        Ok(self.curvature.parts(probe)?.map(|(fit, solve)| vec![fit, solve]))
     }
 }

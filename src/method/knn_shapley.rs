@@ -16,7 +16,7 @@ use super::features::features;
 use super::{Attributor, Method, Similarity};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
-use crate::plan::{self, Part, Probe};
+use crate::plan::{Part, Probe};
 use crate::progress::Progress;
 use crate::snapshot::{Of, Snapshot, all_finite};
 use crate::task::Task;
@@ -117,8 +117,8 @@ impl Method for KnnShapley {
         false
     }
 
-    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
-        Err(plan::none(&self.name()))
+    fn parts(&self, _: &Probe) -> Result<Option<Vec<Part>>> {
+        Ok(None)
     }
 }
 

@@ -68,11 +68,10 @@ pub trait Method {
 
     /// What fitting and scoring at one checkpoint take, from what was measured on a few examples: for [`plan`](Method::plan).
     ///
-    /// As it is, the work of a method that meets the gradients of both sides once.
-    ///
-    /// Errors: [`Error::Unsupported`] where the work does not follow from the number of gradients.
-    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
-        Ok(vec![probe.streamed()?])
+    /// As it is, the work of a method that meets the gradients of both sides once; `None` where the work does not follow from such
+    /// counts and has to be rehearsed.
+    fn parts(&self, probe: &Probe) -> Result<Option<Vec<Part>>> {
+        Ok(Some(vec![probe.streamed()?]))
     }
 
     /// What fitting and scoring will take on this machine, before they are started: a row for each part and one for their sum.
@@ -81,8 +80,12 @@ pub trait Method {
     /// and matrix products measured now on one batch; `memory_mb`, what the process will hold at its peak, with what it holds already;
     /// `disk_mb`; `warning`, if more memory is needed than is free, with a setting that needs less.
     ///
-    /// Takes about a second, or the time of three batches where a batch takes longer. Right within a factor of two where nothing else
-    /// keeps the machine busy; conjugate gradients and the like end when they are exact enough, which no count foresees.
+    /// Where no count foresees the work, as of conjugate gradients, which end when they are exact enough, it is rehearsed: done at one
+    /// checkpoint with up to an eighth of the examples, at most 512 and 64, and with a quarter of those, and drawn out to all along
+    /// straight lines. `gradients` and `gflops` are null then.
+    ///
+    /// Takes about a second, or the time of three batches where a batch takes longer; a rehearsal takes what it takes, K-FAC's
+    /// eigenvectors for one. Right within a factor of two where nothing else keeps the machine busy.
     ///
     /// ```
     /// use ascribe::prelude::*;
@@ -95,7 +98,14 @@ pub trait Method {
     /// ```
     fn plan(&self, task: &Task, train: &Dataset, test: &Dataset) -> Result<DataFrame> {
         let probe = Probe::new(task, train, test)?;
-        plan::table(&probe, &self.parts(&probe)?, task.checkpoints().len())
+        let checkpoints = task.checkpoints();
+        plan::table(&match self.parts(&probe)? {
+            Some(parts) => plan::counted(&probe, &parts, checkpoints.len()),
+            None => {
+                let one = task.clone().without_stores().with_checkpoints(checkpoints[..1].to_vec())?;
+                plan::rehearse(|few| self.fit(&one, few), train, test, checkpoints.len())?
+            }
+        })
     }
 
     /// Whether what is fitted has [`own_scores`](Attributor::own_scores), so that [`UnitNorm`] can say no before anything is computed.

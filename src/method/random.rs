@@ -43,8 +43,8 @@ impl Method for Random {
         false
     }
 
-    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
-        Ok(Vec::new())
+    fn parts(&self, _: &Probe) -> Result<Option<Vec<Part>>> {
+        Ok(Some(Vec::new()))
     }
 }
 

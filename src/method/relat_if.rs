@@ -73,8 +73,8 @@ impl Method for RelatIf {
     }
 
     /// And a gradient of each train example for its length.
-    fn parts(&self, probe: &Probe) -> Result<Vec<Part>> {
+    fn parts(&self, probe: &Probe) -> Result<Option<Vec<Part>>> {
         let own = Part { name: "lengths", gradients: probe.n, ..Part::default() };
-        Ok(self.method.parts(probe)?.into_iter().chain([own]).collect())
+        Ok(self.method.parts(probe)?.map(|parts| parts.into_iter().chain([own]).collect()))
     }
 }

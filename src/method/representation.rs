@@ -12,7 +12,7 @@ use super::features::features;
 use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Result, guarded};
-use crate::plan::{self, Part, Probe};
+use crate::plan::{Part, Probe};
 use crate::snapshot::{Of, Snapshot};
 use crate::task::Task;
 
@@ -67,8 +67,8 @@ impl Method for RepresentationSimilarity {
         Ok(Box::new(Fitted { options: self.clone(), train: train.clone(), points }))
     }
 
-    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
-        Err(plan::none(&self.name()))
+    fn parts(&self, _: &Probe) -> Result<Option<Vec<Part>>> {
+        Ok(None)
     }
 }
 

@@ -21,7 +21,7 @@ use super::{Attributor, Method};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::model::{Operation, Record};
-use crate::plan::{self, Part, Probe};
+use crate::plan::{Part, Probe};
 use crate::snapshot::{Of, Snapshot, finite};
 use crate::task::Task;
 
@@ -128,8 +128,8 @@ impl Method for Representer {
         false
     }
 
-    fn parts(&self, _: &Probe) -> Result<Vec<Part>> {
-        Err(plan::none(&self.name()))
+    fn parts(&self, _: &Probe) -> Result<Option<Vec<Part>>> {
+        Ok(None)
     }
 }
 

@@ -1,6 +1,5 @@
 //! Many methods, many metrics, one table.
 
-use std::fs;
 use std::time::Instant;
 
 use polars::df;
@@ -11,6 +10,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result, guarded};
 use crate::frame::column;
 use crate::method::{Attributor, Method};
+use crate::process;
 use crate::random::{self, Purpose};
 use crate::scores::Scores;
 use crate::statistics::Estimate;
@@ -162,6 +162,7 @@ pub fn of(table: &DataFrame, metric: &str) -> Result<DataFrame> {
 struct Cost {
     fit: f64,
     score: f64,
+    /// In MB of 2^20 bytes.
     peak: Option<f64>,
 }
 
@@ -175,9 +176,7 @@ struct Row {
 impl Row {
     /// One method by every metric.
     fn of(method: &dyn Method, metrics: &[Box<dyn Metric>], task: &Task, train: &Dataset, test: &Dataset) -> Vec<Row> {
-        // 5 resets the peak of this process to what is resident now.
-        let reset = fs::write("/proc/self/clear_refs", "5").is_ok();
-        let before = resident("VmRSS:").filter(|_| reset);
+        let before = if process::reset_peak() { process::resident() } else { None };
         let start = Instant::now();
         let scored = guarded(|| {
             let fitted = method.fit(task, train)?;
@@ -186,7 +185,7 @@ impl Row {
             Ok((fitted, scores, fit))
         });
         let elapsed = start.elapsed().as_secs_f64();
-        let peak = before.and_then(|before| Some((resident("VmHWM:")? - before).max(0.0)));
+        let peak = before.and_then(|before| Some((process::peak()? - before).max(0.0) / f64::from(1 << 20)));
         let row = |metric: &dyn Metric, cost, found: Result<Option<Estimate>>| {
             let finite = |e: &Estimate| [e.mean, e.low, e.high].iter().all(|end| end.is_finite());
             let found = found.map(|found| found.filter(finite)).map_err(|error| error.to_string());
@@ -209,12 +208,4 @@ impl Row {
             }
         }
     }
-}
-
-/// MB of 2^20 bytes.
-fn resident(field: &str) -> Option<f64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with(field))?;
-    let kilobytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes / 1024.0)
 }

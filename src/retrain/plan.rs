@@ -58,14 +58,15 @@ impl Retraining {
         let bytes: usize = sizes.iter().map(file).sum();
         let disk = if self.cache.is_some() { bytes as f64 } else { 0.0 };
         let kept = if self.keep_checkpoints { (4 * p * sizes.len() * self.runs) as f64 } else { 0.0 };
-        let measured = plan::Measured {
-            name: "train",
-            gradients: times * sum(&sizes),
+        let row = plan::Row {
+            part: "train",
+            gradients: Some(times * sum(&sizes)),
+            flops: None,
             seconds: (once + each * self.trainer.epochs as f64) * self.runs as f64 * sum(&sizes) / sum(&sizes[..count]).max(1.0),
             memory: kept + (4 * sizes.len() * self.runs * test.len()) as f64,
             disk,
-            cheaper: "keep_checkpoints: false",
+            cheaper: Some("keep_checkpoints: false"),
         };
-        measured.table()
+        plan::table(&[row])
     }
 }

@@ -1,47 +1,20 @@
-//! What a run will take, before it is started: counted, with speeds measured on a few examples.
+//! A few gradients, measured: the speeds and sizes that a count is made with.
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Instant;
 
-use polars::df;
-use polars::prelude::DataFrame;
 use tch::{Device, Kind, Tensor};
 
+use super::{Part, timed};
 use crate::dataset::Dataset;
-use crate::error::{Error, Result, guarded};
+use crate::error::{Result, guarded};
 use crate::gradient::Gradients;
 use crate::gradient::stream::batch_size;
 use crate::snapshot::{Of, Snapshot};
 use crate::task::Task;
 
-/// Seconds that a measurement may take before it is not repeated, and how often it is at most.
-const ENOUGH: f64 = 0.15;
-const MOST: usize = 5;
-
 /// Side of the matrices whose product is timed.
 const SIDE: i64 = 512;
-
-/// One part of a method's work, for one checkpoint.
-#[derive(Clone, Debug, Default)]
-pub struct Part {
-    /// `fit` or `score`.
-    pub name: &'static str,
-    /// Gradients of one example each.
-    pub gradients: f64,
-    /// Multiplications and additions, those of the gradients left out.
-    pub flops: f64,
-    /// Seconds, those of the gradients left out.
-    pub seconds: f64,
-    /// Bytes held at the same time, beside data and network; they may be given back before the next part.
-    pub memory: f64,
-    /// Bytes that every further checkpoint adds to them.
-    pub kept: f64,
-    /// Bytes on disk.
-    pub disk: f64,
-    /// A setting that needs less memory.
-    pub cheaper: Option<&'static str>,
-}
 
 /// What was measured on a few examples, and the sizes that a count needs.
 pub struct Probe {
@@ -69,6 +42,8 @@ pub struct Probe {
     pub gradient_flops: f64,
     /// Multiplications and additions of an inner product of two gradients.
     pub pair_flops: f64,
+    /// Layers that have gradients.
+    pub blocks: f64,
     /// Seconds for one in a float32 matrix product.
     pub flop: f64,
     /// Seconds for one in float64.
@@ -114,6 +89,7 @@ impl Probe {
             // A backward pass to inputs and weights takes twice the forward pass.
             gradient_flops: 3.0 * (count as f64).max(2.0 * snapshot.p() as f64),
             pair_flops: 2.0 * pair as f64,
+            blocks: gradients.blocks().len() as f64,
             flop: rate(Kind::Float)?,
             flop64: rate(Kind::Double)?,
             pair: Cell::new(None),
@@ -203,127 +179,4 @@ impl Probe {
             ..Part::default()
         })
     }
-}
-
-/// Median seconds, and what came of it; the first call, which pays for what later ones find ready, is not timed.
-fn timed<T>(mut work: impl FnMut() -> Result<T>) -> Result<(f64, T)> {
-    let begun = Instant::now();
-    let mut last = work()?;
-    let first = begun.elapsed().as_secs_f64();
-    let mut times = Vec::new();
-    while times.len() < MOST && (times.is_empty() || first < ENOUGH) {
-        let begun = Instant::now();
-        last = work()?;
-        times.push(begun.elapsed().as_secs_f64());
-    }
-    times.sort_by(f64::total_cmp);
-    Ok((times[times.len() / 2], last))
-}
-
-/// One row of a plan's table.
-struct Row {
-    part: &'static str,
-    gradients: f64,
-    flops: f64,
-    seconds: f64,
-    memory: f64,
-    disk: f64,
-    warning: Option<String>,
-}
-
-/// The parts as a table, with their sum.
-pub(crate) fn table(probe: &Probe, parts: &[Part], checkpoints: usize) -> Result<DataFrame> {
-    let count = checkpoints as f64;
-    let (now, free) = (resident(), available());
-    let mega = |bytes: f64| bytes / 1e6;
-    let kept: f64 = parts.iter().map(|part| part.kept).sum::<f64>() * (count - 1.0);
-    let mut rows: Vec<Row> = Vec::new();
-    for part in parts {
-        let extra = part.memory + kept;
-        let warning = free.filter(|&free| extra > free).map(|free| warning(extra, free, part.cheaper));
-        rows.push(Row {
-            part: part.name,
-            gradients: part.gradients * count,
-            flops: (part.flops + part.gradients * probe.gradient_flops) * count,
-            seconds: (part.seconds + part.gradients * probe.gradient) * count,
-            memory: mega(now + extra),
-            disk: mega(part.disk * count),
-            warning,
-        });
-    }
-    let sum = |of: fn(&Row) -> f64| rows.iter().map(of).sum::<f64>();
-    rows.push(Row {
-        part: "total",
-        gradients: sum(|row| row.gradients),
-        flops: sum(|row| row.flops),
-        seconds: sum(|row| row.seconds),
-        memory: rows.iter().map(|row| row.memory).fold(mega(now), f64::max),
-        disk: sum(|row| row.disk),
-        warning: None,
-    });
-    Ok(df!(
-        "part" => rows.iter().map(|row| row.part).collect::<Vec<_>>(),
-        "gradients" => rows.iter().map(|row| row.gradients.round() as i64).collect::<Vec<_>>(),
-        "gflops" => rows.iter().map(|row| row.flops / 1e9).collect::<Vec<_>>(),
-        "seconds" => rows.iter().map(|row| row.seconds).collect::<Vec<_>>(),
-        "memory_mb" => rows.iter().map(|row| row.memory).collect::<Vec<_>>(),
-        "disk_mb" => rows.iter().map(|row| row.disk).collect::<Vec<_>>(),
-        "warning" => rows.iter().map(|row| row.warning.clone()).collect::<Vec<_>>(),
-    )?)
-}
-
-/// Work of one part, measured as a whole.
-pub(crate) struct Measured {
-    pub name: &'static str,
-    pub gradients: f64,
-    pub seconds: f64,
-    /// Bytes that are held, beside what measuring took.
-    pub memory: f64,
-    pub disk: f64,
-    pub cheaper: &'static str,
-}
-
-impl Measured {
-    pub fn table(self) -> Result<DataFrame> {
-        let free = available();
-        let warning = free.filter(|&free| self.memory > free).map(|free| warning(self.memory, free, Some(self.cheaper)));
-        Ok(df!(
-            "part" => [self.name],
-            "gradients" => [self.gradients.round() as i64],
-            "gflops" => [None::<f64>],
-            "seconds" => [self.seconds],
-            "memory_mb" => [(resident() + self.memory) / 1e6],
-            "disk_mb" => [self.disk / 1e6],
-            "warning" => [warning],
-        )?)
-    }
-}
-
-fn warning(needed: f64, free: f64, cheaper: Option<&str>) -> String {
-    let advice = cheaper.map_or_else(String::new, |cheaper| format!("; cheaper: {cheaper}"));
-    format!("needs {:.1} GB, {:.1} GB are free{advice}", needed / 1e9, free / 1e9)
-}
-
-/// An error for methods whose work follows from something else than gradients.
-pub(crate) fn none(method: &str) -> Error {
-    Error::Unsupported(format!("a plan for {method}: its work does not follow from the number of gradients"))
-}
-
-/// Bytes of memory that the process holds; 0 where the system does not say.
-fn resident() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    kilobytes(&status, "VmRSS:").unwrap_or(0.0)
-}
-
-/// Bytes that are still free, by the machine and by the container's limit; `None` where the system does not say.
-fn available() -> Option<f64> {
-    let machine = kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
-    let number = |file: &str| std::fs::read_to_string(file).ok()?.trim().parse::<f64>().ok();
-    let group = number("/sys/fs/cgroup/memory.max").zip(number("/sys/fs/cgroup/memory.current"));
-    Some(group.map_or(machine, |(most, used)| machine.min((most - used).max(0.0))))
-}
-
-fn kilobytes(text: &str, name: &str) -> Option<f64> {
-    let line = text.lines().find(|line| line.starts_with(name))?;
-    line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kilobytes| kilobytes * 1024.0)
 }
