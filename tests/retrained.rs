@@ -221,6 +221,32 @@ fn a_stopped_run_goes_on_and_grows() {
     says(more.ensemble(&tasks::mlp()), &["keep_checkpoints"]);
 }
 
+/// With a common seed, and batches in a common order, what one example does is not drowned by the draw.
+#[test]
+fn paired_networks_differ_by_their_examples_alone() {
+    let (train, test) = data();
+    let mut how = retraining();
+    let whole = Subsets::everything(&train, 3).unwrap();
+    let spread = |values: &Tensor| (values - values.get(0)).abs().mean(Kind::Double).double_value(&[]);
+    assert!(spread(how.run(&dropped(), &train, &test, &whole).unwrap().tensor()) > 1e-3);
+    how.paired = true;
+    let same = how.run(&dropped(), &train, &test, &whole).unwrap();
+    assert_eq!(spread(same.tensor()), 0.0);
+    assert!((same.tensor().select(1, 0) - same.tensor().select(1, 1)).abs().max().double_value(&[]) > 1e-3, "runs differ still");
+    let without = Subsets::leave_one_out(&train, &[3, 11]).unwrap();
+    let loops = loop_over(&how, &tasks::mlp(), &train, &test, &without);
+    assert_close(how.run(&tasks::mlp(), &train, &test, &without).unwrap().tensor(), &loops, 1e-5, "paired");
+    let effect = |paired: bool| {
+        let mut how = Retraining { paired, ..how.clone() };
+        (how.trainer.order, how.trainer.batch_size) = (Order::ByExample, 15);
+        let [full, without] = [&Subsets::everything(&train, 1).unwrap(), &without]
+            .map(|subsets| how.run(&tasks::mlp(), &train, &test, subsets).unwrap().tensor().shallow_clone());
+        (without - full).abs().mean(Kind::Double).double_value(&[])
+    };
+    let (paired, drowned) = (effect(true), effect(false));
+    assert!(paired < 0.3 * drowned, "{paired} {drowned}");
+}
+
 #[test]
 fn a_cache_of_another_setting_is_refused() {
     let (train, test) = data();
@@ -235,6 +261,8 @@ fn a_cache_of_another_setting_is_refused() {
     };
     says(with(&|t| t.learning_rate = 0.1), &["retraining.json", "trainer.learning_rate is 0.05 there and 0.1 here"]);
     says(with(&|t| t.seed = 1), &["trainer.seed is 0 there and 1 here"]);
+    let paired = Retraining { paired: true, ..how.clone() };
+    says(paired.run(&tasks::mlp(), &train, &test, &halves), &["paired"]);
     says(with(&|t| t.optimizer = Optimizer::adam(0.0)), &["trainer.optimizer"]);
     let with = |task: Task, train: &Dataset, test: &Dataset, subsets: &Subsets| how.run(&task, train, test, subsets);
     says(with(tasks::logistic(), &train, &test, &halves), &["network"]);

@@ -89,8 +89,7 @@ impl Curvature for DataInf {
         let (n, m) = (probe.n, probe.m);
         let kept = if n * probe.held <= HELD_BYTES as f64 { n * probe.held } else { 0.0 };
         let norms = probe.each(|few| few.blocks().iter().map(|block| block.squared_norms()).collect::<Result<Vec<_>>>())?;
-        let fit =
-            Part { name: "fit", gradients: n, seconds: n * norms, memory: kept + probe.working, kept, ..Part::default() };
+        let fit = Part { name: "fit", gradients: n, seconds: n * norms, memory: kept + probe.working, kept, ..Part::default() };
         let (formed, pairs) = (2.0 * n * m * probe.p, n * n / 2.0 + n * m);
         let mixed = 2.0 * n * n * m * probe.blocks;
         if kept == 0.0 || n * n * probe.pair_flops / 4.0 + mixed / 2.0 >= formed {

@@ -81,7 +81,7 @@ pub trait Method {
     /// `disk_mb`; `warning`, if more memory is needed than is free, with a setting that needs less.
     ///
     /// Where no count foresees the work, as of conjugate gradients, which end when they are exact enough, it is rehearsed: done at one
-    /// checkpoint with up to an eighth of the examples, at most 512 and 64, and with a quarter of those, and drawn out to all along
+    /// checkpoint with an eighth of the train and a quarter of the test examples, at most 512 and 64, and with a quarter of those, and drawn out along
     /// straight lines. `gradients` and `gflops` are null then.
     ///
     /// Takes about a second, or the time of three batches where a batch takes longer; a rehearsal takes what it takes, K-FAC's

@@ -8,10 +8,9 @@ use crate::error::{Result, guarded};
 use crate::method::Attributor;
 use crate::process::{peak, reset_peak, resident};
 
-/// An eighth of the examples is rehearsed with, within these bounds; and a quarter of that.
-const SHARE: usize = 8;
-const TRAIN: [usize; 2] = [64, 512];
-const TEST: [usize; 2] = [8, 64];
+/// One in so many examples is rehearsed with, within these bounds; and a quarter of those.
+const TRAIN: (usize, [usize; 2]) = (8, [64, 512]);
+const TEST: (usize, [usize; 2]) = (4, [16, 64]);
 
 /// What one fit and one scoring took.
 #[derive(Clone, Copy)]
@@ -24,16 +23,19 @@ struct Took {
 }
 
 impl Took {
-    /// Straight through two sizes to a third; what did not grow does not.
-    fn to(self, other: Took, [few, more, all]: [usize; 3]) -> Took {
-        let times = if more > few { (all - few) as f64 / (more - few) as f64 } else { 0.0 };
-        let line = |a: f64, b: f64| a + (b - a).max(0.0) * times;
-        Took {
-            fit: line(self.fit, other.fit),
-            score: line(self.score, other.score),
-            peak: [line(self.peak[0], other.peak[0]), line(self.peak[1], other.peak[1])],
-            kept: line(self.kept, other.kept),
+    /// Straight through what `few` and `more` took to `all`; what did not grow does not.
+    fn drawn_out([few, more, all]: [usize; 3], take: impl Fn(usize) -> Result<Took>) -> Result<Took> {
+        if few == all {
+            return take(all);
         }
+        let (a, b, times) = (take(few)?, take(more)?, (all - few) as f64 / (more - few) as f64);
+        let line = |of: fn(&Took) -> f64| of(&a) + (of(&b) - of(&a)).max(0.0) * times;
+        Ok(Took {
+            fit: line(|took| took.fit),
+            score: line(|took| took.score),
+            peak: [line(|took| took.peak[0]), line(|took| took.peak[1])],
+            kept: line(|took| took.kept),
+        })
     }
 }
 
@@ -51,8 +53,7 @@ pub(crate) fn rehearse(
         let (train, test) = (spread(train, n)?, spread(test, m)?);
         typical(|| guarded(|| once(&fit, &train, &test)))
     };
-    let scored = |n: usize| Ok::<_, crate::error::Error>(take(n, m[0])?.to(take(n, m[1])?, m));
-    let all = scored(n[0])?.to(scored(n[1])?, n);
+    let all = Took::drawn_out(n, |n| Took::drawn_out(m, |m| take(n, m)))?;
     let (count, now) = (checkpoints as f64, resident().unwrap_or(0.0));
     let row = |part, seconds: f64, peak: f64| Row {
         part,
@@ -67,8 +68,8 @@ pub(crate) fn rehearse(
 }
 
 /// A few, more, and all.
-fn sizes(all: usize, [least, most]: [usize; 2]) -> [usize; 3] {
-    let more = (all / SHARE).clamp(least, most).min(all);
+fn sizes(all: usize, (share, [least, most]): (usize, [usize; 2])) -> [usize; 3] {
+    let more = (all / share).clamp(least, most).min(all);
     let few = if more == all { all } else { more.div_ceil(4) };
     [few, more, all]
 }
@@ -88,7 +89,7 @@ fn once(fit: &impl Fn(&Dataset) -> Result<Box<dyn Attributor>>, train: &Dataset,
     let seconds = begun.elapsed().as_secs_f64();
     let (highest, kept) = (most(), (resident().unwrap_or(0.0) - before).max(0.0));
     let begun = Instant::now();
-    fitted.matrix(test)?;
+    let _ = fitted.matrix(test)?;
     Ok(Took { fit: seconds, score: begun.elapsed().as_secs_f64(), peak: [highest, most()], kept })
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tch::Tensor;
 
 use super::probe::Probe;
-use super::retraining::Outcome;
+use super::retraining::{Outcome, Retraining};
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Dataset;
 use crate::digest;
@@ -28,6 +28,8 @@ const ROOM: f64 = 1e-5;
 #[derive(Serialize)]
 pub(super) struct Provenance {
     trainer: Trainer,
+    #[serde(skip_serializing_if = "std::ops::Not::not")] // notes of before have none
+    paired: bool,
     network: Vec<(String, Vec<i64>)>,
     untrained: Probe,
     objective: String,
@@ -52,10 +54,11 @@ impl Examples {
 }
 
 impl Provenance {
-    pub(super) fn new(trainer: &Trainer, seed: u64, task: &Task, train: &Dataset, test: &Dataset) -> Result<Provenance> {
+    pub(super) fn new(how: &Retraining, task: &Task, train: &Dataset, test: &Dataset) -> Result<Provenance> {
         let fresh = Snapshot::fresh(task, 0)?;
         Ok(Provenance {
-            trainer: Trainer { seed, ..trainer.clone() },
+            trainer: Trainer { seed: how.trainer.seed, ..how.trainer_of(0, 0) },
+            paired: how.paired,
             network: fresh.layout().entries().iter().map(|entry| (entry.name.clone(), entry.shape.clone())).collect(),
             untrained: Probe::new(task, train, test)?,
             objective: task.objective.name(),

@@ -53,6 +53,10 @@ pub struct Retraining {
     pub trainer: Trainer,
     /// Networks for each subset.
     pub runs: usize,
+    /// Whether all subsets share a seed for each run: common initial weights, dropout and, with [`Order::ByExample`](crate::train::Order),
+    /// batches, so that the difference between two subsets is that of their examples and not of the draw. What leaving one example out
+    /// does is drowned by the draw otherwise.
+    pub paired: bool,
     /// Whether to keep the weights, for [`Retrained::ensemble`].
     pub keep_checkpoints: bool,
     /// Networks in a stack; by default as many as the processor's cache has room for. 1 trains each by itself, which rounds otherwise.
@@ -68,6 +72,7 @@ impl Default for Retraining {
         Retraining {
             trainer: Trainer::default(),
             runs: 1,
+            paired: false,
             keep_checkpoints: false,
             side_by_side: None,
             threads: None,
@@ -106,7 +111,8 @@ impl Retraining {
     /// The trainer of one network: `task.train(&retraining.trainer_of(number, run), &train.select(&positions)?)` for a task
     /// without checkpoints gives its weights.
     pub fn trainer_of(&self, number: usize, run: usize) -> Trainer {
-        let index = ((number as u64) << 20) | run as u64;
+        let number = if self.paired { 0 } else { number as u64 };
+        let index = (number << 20) | run as u64;
         let seed = random::generator(self.trainer.seed, Purpose::Retraining, index).next_u64();
         Trainer { seed, seeds: Vec::new(), keep: Keep::Last, keep_optimizer: false, ..self.trainer.clone() }
     }
@@ -124,7 +130,7 @@ impl Retraining {
         let probe = Learner::alone(&task, 0)?;
         probe.check(train)?;
         Snapshot::fresh(&task, 0)?.check(test, task.measurement.as_ref())?;
-        let provenance = || Provenance::new(&self.trainer_of(0, 0), self.trainer.seed, &task, train, test);
+        let provenance = || Provenance::new(self, &task, train, test);
         let cache = self.cache.as_ref().map(|folder| Cache::open(folder, &provenance()?)).transpose()?;
         let (mut done, mut jobs) = (Vec::new(), Vec::new());
         for (place, (&number, size)) in subsets.numbers().iter().zip(subsets.sizes()?).enumerate() {

@@ -14,6 +14,9 @@ pub enum Order {
     /// Trainings with one seed on different subsets then share their batches as far as they can, beside the initial weights and dropout:
     /// common random numbers, by which the difference between two of them varies less. See [`Brittleness`](crate::metric::Brittleness).
     ByExample,
+    /// As the data has them, every epoch: what loaders do that do not shuffle, as dattri's for leave-one-out retraining. Without an example
+    /// all later ones move up by a place, so that batches change from there on.
+    Given,
 }
 
 impl Order {
@@ -37,13 +40,14 @@ impl Order {
                 order.sort_by_key(|(number, _)| *number); // of equal ids the first stays first
                 order.into_iter().map(|(_, at)| at).collect()
             }
+            Order::Given => positions.to_vec(),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Order::{ByExample, Shuffled};
+    use super::Order::{ByExample, Given, Shuffled};
 
     #[test]
     fn a_subset_keeps_the_order_of_the_whole() {
@@ -57,6 +61,7 @@ mod tests {
             assert_eq!(sorted, whole);
             let kept: Vec<i64> = order.iter().copied().filter(|at| at % 3 != 1).collect();
             assert_eq!(ByExample.of(&some, &ids, 5, epoch), kept);
+            assert_eq!(Given.of(&some, &ids, 5, epoch), some);
             assert_ne!(ByExample.of(&whole, &ids, 6, epoch), order, "seeds differ");
             assert_ne!(Shuffled.of(&some, &ids, 5, epoch), kept);
         }
