@@ -50,7 +50,8 @@ impl Clone for Retrained {
 impl std::fmt::Debug for Retrained {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (subsets, runs) = (self.subsets.len(), self.runs());
-        write!(f, "Retrained ({} of {} test examples, {subsets} subsets, {runs} runs each)", self.measurement, self.n_test())
+        let each = if runs == 1 { "1 run" } else { &format!("{runs} runs") };
+        write!(f, "Retrained ({} of {} test examples, {subsets} subsets, {each} each)", self.measurement, self.n_test())
     }
 }
 
