@@ -26,6 +26,7 @@ mod metric_evaluate;
 mod metric_grid;
 mod metric_mislabel;
 mod models;
+mod numpy;
 mod oracles;
 mod own_data;
 mod parts;
