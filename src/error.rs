@@ -84,7 +84,7 @@ impl Error {
 
     /// A dataset or file is not what it should be.
     pub fn data(name: impl Into<String>, reason: impl Into<String>) -> Error {
-        Error::Data { name: name.into(), reason: reason.into() }
+        Error::Data { name: line(name.into()), reason: line(reason.into()) }
     }
 
     /// The arithmetic broke down.
@@ -185,5 +185,13 @@ fn error_of(payload: Box<dyn Any + Send>) -> Error {
             let place = PLACE.take().unwrap_or_else(|| "unknown place".into());
             Error::Unsupported(format!("the code panicked at {place}: {}", first_line(&text)))
         }
+    }
+}
+
+/// Control characters written out, as names that come from files may have some: an error is one line of text.
+fn line(text: String) -> String {
+    match text.contains(char::is_control) {
+        true => text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect(),
+        false => text,
     }
 }

@@ -159,6 +159,9 @@ fn csv_files_that_cannot_be_read() {
     says(read(""), &["bad.csv", "not a whole CSV table"]);
     says(read("x,label\n"), &["bad.csv"]);
     says(read("x,y\n1,2\n"), &["bad.csv, column label", "none of the 2 columns"]);
+    // Found by fuzzing: a quoted name may have a line break.
+    let error = read("\"a\n\u{7}label\",y\n1,2\n").unwrap_err().to_string();
+    assert!(error.contains(r"nearest: a\n\u{7}label") && !error.contains(char::is_control), "{error}");
     says(read("x,label\nNaN,a\n"), &["bad.csv, column x", "row 0"]);
     says(Dataset::from_csv(folder.0.join("absent.csv"), &default()), &["absent.csv", "No such file"]);
     says(Dataset::from_csv(&folder.0, &default()), &["expected a file, got a folder"]);
