@@ -127,11 +127,15 @@ impl Tape {
         let split = |x: &Tensor, length: i64| x.reshape([n, length, layer.heads, -1]).transpose(1, 2); // [n, heads, length, d]
         let (q, k, v) = (split(&q, t), split(&k, u), split(&v, u));
         let scale = 1.0 / (q.size()[3] as f64).sqrt();
-        let mut weights = q.matmul(&k.transpose(2, 3)) * scale; // [n, heads, t, u]
-        weights = match &blocked {
-            Some(blocked) => weights.masked_fill(blocked, -1e30).softmax(-1, None::<Kind>).masked_fill(blocked, 0.0),
-            None => weights.softmax(-1, None::<Kind>),
-        };
+        let mut weights = (q * scale).matmul(&k.transpose(2, 3)); // [n, heads, t, u]
+        // Adding is several times faster than filling by a mask, and its derivative costs nothing.
+        if let Some(blocked) = &blocked {
+            weights += blocked.to_kind(weights.kind()) * -1e30;
+        }
+        weights = weights.softmax(-1, None::<Kind>);
+        if let (Some(blocked), Some(_)) = (&blocked, keys) {
+            weights = weights.masked_fill(blocked, 0.0); // a position that may attend to nothing
+        }
         let mixed = self.dropout(layer.dropout, &weights).matmul(&v).transpose(1, 2).reshape([n, t, -1]);
         self.linear(&format!("{name}.out"), &layer.out, &mixed)
     }
