@@ -1,10 +1,12 @@
 //! Examples as tensors, with one row of metadata each.
 
 mod array;
+mod cells;
 mod cifar;
 mod corrupt;
 mod digits;
 mod download;
+mod encoding;
 mod fashion;
 mod folder;
 mod idx;
@@ -20,13 +22,14 @@ mod walk;
 pub use cifar::{Cifar2, cifar2, cifar10};
 pub use corrupt::{Patch, backdoor, duplicate, flip_labels, near_duplicates, shortcut};
 pub use digits::digits;
+pub use encoding::Encoding;
 pub use fashion::fashion_mnist;
 pub use folder::{Images, Resize, folder};
 pub use maestro::maestro;
 pub use mnist::mnist;
 pub use music::{Events, midi};
 pub use shakespeare::tiny_shakespeare;
-pub use table::{Categories, Columns, Encoding, Target};
+pub use table::{Categories, Columns, Target};
 pub use text::{Blocks, Vocabulary, tokens};
 
 use polars::prelude::{Column, DataFrame, IdxCa, IdxSize, IntoColumn, NamedFrom, Series};
