@@ -1,4 +1,4 @@
-//! Ten runs with five checkpoints each of the Bayesian study on MNIST3, 50 images a digit: where the seconds go; and noise statistics at scale.
+//! Ten runs with five checkpoints each of the Bayesian study on MNIST3, 20 images a digit: where the seconds go; and noise statistics at scale.
 //!
 //!     cargo bench --profile dev --bench posterior -- [--quick]
 //!
@@ -27,7 +27,7 @@ fn main() -> Outcome<()> {
     // First, while nothing has been freed that could be used again.
     noise(if quick { (1_000, 100) } else { (5_000, 500) })?;
     match dataset::mnist() {
-        Ok((train, test)) => study(&train, &test, if quick { "10" } else { "50" }),
+        Ok((train, test)) => study(&train, &test, if quick { "10" } else { "20" }),
         Err(error) => {
             println!("Skipped: the study needs MNIST, which is neither on this machine nor to be had. {error}");
             Ok(())
