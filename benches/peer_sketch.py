@@ -19,10 +19,8 @@ def logits_margin(logits, y):
     return own - logits.scatter(1, y[:, None], -torch.inf).logsumexp(1)
 
 
-def dattri_trak(model, checkpoint, train, test, settings):
-    import dattri.algorithm
-    from dattri.task import AttributionTask
-
+def explained(model):
+    """What dattri's TRAK differentiates, and the probability of the label, for one example."""
     def margin(params, data):
         x, y = (part.unsqueeze(0) for part in data)
         return logits_margin(functional_call(model, params, x), y).sum()
@@ -31,6 +29,14 @@ def dattri_trak(model, checkpoint, train, test, settings):
         x, y = (part.unsqueeze(0) for part in data)
         return functional_call(model, params, x).softmax(1).gather(1, y[:, None]).squeeze()
 
+    return margin, probability
+
+
+def dattri_trak(model, checkpoint, train, test, settings):
+    import dattri.algorithm
+    from dattri.task import AttributionTask
+
+    margin, probability = explained(model)
     task = AttributionTask(loss_func=margin, model=model, checkpoints=checkpoint)
 
     def run():

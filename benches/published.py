@@ -28,7 +28,7 @@ from dattri.algorithm import IFAttributorCG, TRAKAttributor
 from dattri.algorithm.utils import rps_finetune_theta
 from dattri.task import AttributionTask
 from peer import Logistic, Mlp, load_mnist
-from peer_sketch import logits_margin
+from peer_sketch import explained
 from safetensors.torch import load_file
 from scipy.stats import rankdata, spearmanr
 from torch import nn
@@ -79,14 +79,7 @@ def trak(args, train, test):
     model = Logistic()
     checkpoints = [load_file(args.weights / f"logistic-half-{half}.safetensors") for half in range(10)]
 
-    def margin(params, data):
-        x, y = (part.unsqueeze(0) for part in data)
-        return logits_margin(functional_call(model, params, x), y).sum()
-
-    def probability(params, data):
-        x, y = (part.unsqueeze(0) for part in data)
-        return functional_call(model, params, x).softmax(1).gather(1, y[:, None]).squeeze()
-
+    margin, probability = explained(model)
     for count in (1, 10):
         task = AttributionTask(loss_func=margin, model=model, checkpoints=checkpoints[:count])
         attributor = TRAKAttributor(task=task, correct_probability_func=probability, projector_kwargs={"proj_dim": 512})

@@ -87,6 +87,8 @@ pub trait Method {
     /// Takes about a second, or the time of three batches where a batch takes longer; a rehearsal takes what it takes, K-FAC's
     /// eigenvectors for one. Right within a factor of two where nothing else keeps the machine busy.
     ///
+    /// Errors: what fitting and scoring say, of a rehearsal on the few examples that it takes.
+    ///
     /// ```
     /// use ascribe::prelude::*;
     /// let (train, test) = dataset::digits()?.split(500, 100, 0)?;
